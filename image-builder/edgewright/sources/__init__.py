@@ -1,0 +1,1 @@
+"""Where artifacts come from, one kind of source a file."""

@@ -1,0 +1,1 @@
+"""Build stages, one a file: inputs with a key, and a run that writes one output."""

@@ -1,0 +1,1 @@
+"""Thin wrappers of the programs the builder drives, one a file."""
