@@ -1,0 +1,111 @@
+"""Run a program; when it fails, say how to run it again by hand and what it last said."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+from collections import deque
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO
+
+_LAST_LINES = 25
+
+
+class ToolError(Exception):
+    """A program that the builder drives has failed.
+
+    Attributes:
+        argv: the command, ready for ``shlex.join``.
+        returncode: its exit status; negative for a signal; 127 when the program is not there.
+        output: the last lines of what it said.
+        hint: what to do, when that is known.
+    """
+
+    def __init__(self, argv: Sequence[str], returncode: int, output: str, hint: str = "") -> None:
+        self.argv = list(argv)
+        self.returncode = returncode
+        self.output = output
+        self.hint = hint
+        super().__init__(self.__str__())
+
+    def __str__(self) -> str:
+        if self.returncode == 127 and not self.output:
+            text = f"{self.argv[0]} is not installed"
+        elif self.returncode < 0:
+            text = f"{self.argv[0]} was ended by signal {-self.returncode}"
+        else:
+            text = f"{self.argv[0]} failed with exit status {self.returncode}"
+        text += f"\n  command: {shlex.join(self.argv)}"
+        if self.output:
+            text += "\n" + "\n".join(f"  | {line}" for line in self.output.splitlines())
+        if self.hint:
+            text += f"\n  {self.hint}"
+        return text
+
+
+def run(
+    argv: Sequence[str | Path],
+    *,
+    input: bytes | None = None,  # noqa: A002 - the name subprocess gives it
+    stdin: IO[bytes] | int | None = None,
+    stdout: IO[bytes] | None = None,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    log: Path | None = None,
+    hint: str = "",
+) -> bytes:
+    """Run ``argv`` to its end and return its standard output (empty when ``stdout`` takes it).
+
+    Standard error, and standard output unless it is asked for, go to ``log`` when one is given.
+
+    Args:
+        argv: program and arguments; never goes through a shell.
+        input: bytes for its standard input.
+        stdin: an open file for its standard input instead.
+        stdout: an open file for its standard output instead of returning it.
+        env: additions to this process's environment.
+        cwd: the folder to run it in.
+        log: file that its messages are appended to.
+        hint: a remedy to show if it fails.
+
+    Raises:
+        ToolError: the program is missing, failed, or was ended by a signal.
+    """
+    words = [os.fspath(word) for word in argv]
+    environment = {**os.environ, **(env or {})}
+    try:
+        process = subprocess.Popen(
+            words,
+            stdin=subprocess.PIPE if input is not None else (stdin if stdin is not None else subprocess.DEVNULL),
+            stdout=stdout if stdout is not None else subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            env=environment,
+            cwd=cwd,
+        )
+    except FileNotFoundError as error:
+        if cwd is not None and not cwd.is_dir():
+            raise
+        raise ToolError(words, 127, "", hint or f"Install {words[0]}.") from error
+    try:
+        out, err = process.communicate(input)
+    except BaseException:
+        process.terminate()
+        try:
+            process.wait(timeout=10)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        raise
+    out = out or b""
+    if log is not None:
+        with log.open("ab") as file:
+            file.write(f"$ {shlex.join(words)}\n".encode())
+            file.write(err)
+            if stdout is None:
+                file.write(out)
+    if process.returncode != 0:
+        tail = deque((err + (b"" if err.strip() else out)).decode(errors="replace").splitlines(), maxlen=_LAST_LINES)
+        raise ToolError(words, process.returncode, "\n".join(tail), hint)
+    return out
