@@ -1,0 +1,42 @@
+"""The node's root as packages: what every node of the site has, before any role."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from ..lockfile import Lock
+from ..paths import node_dir
+from ..store import Store
+from ..tools.mmdebstrap import make_tree
+from ..tools.sandbox import Sandbox, bind
+from .stage import Context, Stage, digest_of_files
+from .tools_tree import packages_of
+
+
+@dataclass
+class Rootfs(Stage):
+    """``<out>/tree``: Debian packages and this project's own files for an image-built node (``node/root``)."""
+
+    lock: Lock
+    store: Store
+
+    name: ClassVar[str] = "rootfs"
+    title: ClassVar[str] = "Node root (mmdebstrap)"
+
+    def inputs(self) -> Mapping[str, Any]:
+        """The locked packages and the files of ``node/root``."""
+        return {
+            "packages": packages_of(self.lock, "node"),
+            "files": digest_of_files(node_dir() / "root"),
+            "script": digest_of_files(node_dir(), patterns=("rootfs.sh",)),
+        }
+
+    def run(self, context: Context, out: Path) -> None:
+        """Unpack and configure the packages, then lay out the read-only root."""
+        tree = out / "tree"
+        make_tree(self.lock, "node", self.store, tree, epoch=context.epoch, scratch=out.parent, log=context.log)
+        sandbox = Sandbox(tree, context.epoch, (bind(node_dir(), "/run/node"),))
+        sandbox.run(["sh", "/run/node/rootfs.sh"], log=context.log)

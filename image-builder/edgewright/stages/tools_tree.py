@@ -1,0 +1,50 @@
+"""The tools tree: a pinned Debian 13 that holds every program the later stages run."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from ..lockfile import Lock
+from ..store import Store
+from ..tools.mmdebstrap import make_tree
+from ..tools.sandbox import Mount, Sandbox
+from .stage import Context, Stage
+
+
+def packages_of(lock: Lock, tree: str) -> list[list[str]]:
+    """Return what a tree is made of, as data for a stage's key: name and digest of each package, and what was asked for."""
+    return [[package.name, package.digest] for package in lock.tree(tree)] + [list(lock.trees[tree].requested)]
+
+
+@dataclass
+class ToolsTree(Stage):
+    """``<out>/tree``: the programs of the builder."""
+
+    lock: Lock
+    store: Store
+
+    name: ClassVar[str] = "tools-tree"
+    title: ClassVar[str] = "Tools tree (mmdebstrap)"
+
+    def inputs(self) -> Mapping[str, Any]:
+        """The locked packages."""
+        return {"packages": packages_of(self.lock, "tools")}
+
+    def run(self, context: Context, out: Path) -> None:
+        """Unpack and configure them."""
+        make_tree(
+            self.lock,
+            "tools",
+            self.store,
+            out / "tree",
+            epoch=context.epoch,
+            scratch=out.parent,
+            log=context.log,
+        )
+
+    def sandbox(self, context: Context, *mounts: Mount) -> Sandbox:
+        """Return a sandbox in which the programs can be run."""
+        return Sandbox(self.output(context.cache) / "tree", context.epoch, mounts)

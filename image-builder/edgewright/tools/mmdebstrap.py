@@ -1,0 +1,82 @@
+"""Make a tree of Debian packages from locked packages only, with mmdebstrap and no network."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..lockfile import Lock
+from ..repository import local_repository
+from ..store import Store
+from .sandbox import as_root
+
+# What no node, container or tools tree reads; /usr/share/doc/*/copyright stays, because licences ask for it.
+_EXCLUDED = (
+    "/usr/share/doc/*",
+    "/usr/share/man/*",
+    "/usr/share/info/*",
+    "/usr/share/locale/*",
+    "/usr/share/lintian/*",
+    "/usr/share/bug/*",
+)
+
+
+def make_tree(
+    lock: Lock,
+    tree: str,
+    store: Store,
+    destination: Path,
+    *,
+    epoch: int,
+    scratch: Path,
+    log: Path,
+    hooks: Sequence[str] = (),
+) -> None:
+    """Unpack and configure the packages of a locked tree into the new folder ``destination``.
+
+    The caller is root of its own namespaces, so mmdebstrap's root mode works for an ordinary user too
+    (mmdebstrap(1), "MODES"; devices that cannot be made are bind-mounted while it runs).
+
+    Args:
+        lock: where the tree is pinned.
+        tree: its name.
+        store: holds every package of it.
+        destination: must not exist.
+        epoch: SOURCE_DATE_EPOCH, seconds.
+        scratch: an empty folder for the package repository and temporary files.
+        log: takes what the programs say.
+        hooks: commands for ``--customize-hook``; ``$1`` is the tree.
+
+    Raises:
+        EdgeError: the tree is not locked or not fetched.
+        ToolError: mmdebstrap failed.
+    """
+    repository = scratch / "repository"
+    local_repository(lock, tree, store, repository)
+    # uid 0 here is the caller, so apt must not become _apt, which cannot read the caller's folders.
+    options = ['--aptopt=APT::Sandbox::User "root"', '--aptopt=APT::Install-Recommends "false"']
+    # dpkg(1) --path-exclude: the last rule that matches decides.
+    options += ["--dpkgopt=force-unsafe-io", *(f"--dpkgopt=path-exclude={path}" for path in _EXCLUDED)]
+    options += ["--dpkgopt=path-include=/usr/share/doc/*/copyright"]
+    options += [f"--customize-hook={hook}" for hook in hooks]
+    asked = lock.trees[tree].requested
+    command = [
+        "env",
+        f"SOURCE_DATE_EPOCH={epoch}",
+        f"TMPDIR={scratch}",
+        "TZ=UTC",
+        "LC_ALL=C.UTF-8",
+        # The initrd is a stage of its own, made once and from the finished root.
+        "INITRD=No",
+        "mmdebstrap",
+        "--mode=root",
+        "--variant=essential",
+        "--skip=check/qemu",
+        f"--include={','.join(asked)}",
+        *options,
+        "trixie",
+        os.fspath(destination),
+        f"deb [trusted=yes] copy:{repository} ./",
+    ]
+    as_root(command, log=log)

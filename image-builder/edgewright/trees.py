@@ -1,0 +1,58 @@
+"""Which Debian packages each tree of files asks for: plain lists, from the recipes and the roles."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError, Problem
+
+from .paths import collection_dir, containers_dir, guests_dir, node_dir
+from .site import Site
+
+# The roles whose `install` phase runs in the node's root, in this order (playbooks/image.yml has the same).
+ROLES = ("base", "podman", "libvirt", "inference_services", "virtual_machines")
+
+
+def _list(path: Path, key: str) -> list[str]:
+    """Return the list of strings under ``key`` of a YAML file of this project."""
+    data: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
+    names = data.get(key) if isinstance(data, dict) else None
+    if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+        raise EdgeError(Problem(f"{path}: {key}", "is not a list of Debian package names", found=repr(names)))
+    return names
+
+
+def recipes(site: Site, kind: str) -> tuple[str, ...]:
+    """Return the names of the recipes (``kind``: containers or guests) that some host of the site uses."""
+    prefix = f"build:{kind}/"
+    names: set[str] = set()
+    for host in site.hosts:
+        sources = [service.get("image") for service in host.variables.get("edge_inference_services") or ()]
+        sources += [
+            disk.get("source") for vm in host.variables.get("edge_virtual_machines") or () for disk in vm["disks"]
+        ]
+        names |= {source.removeprefix(prefix) for source in sources if source and source.startswith(prefix)}
+    return tuple(sorted(names))
+
+
+def package_trees(site: Site) -> dict[str, list[str]]:
+    """Return, for each tree that the site's image needs, the sorted Debian package names it asks for.
+
+    ``tools``: the programs the builder runs; ``node``: the root of the node; ``container-<name>``: the root of a
+    container image made here; ``guest-<name>``: what a guest disk is made with.
+
+    Raises:
+        EdgeError: a recipe or a role's package list is not there or not a list.
+    """
+    lists = node_dir() / "packages.yml"
+    node = set(_list(lists, "node"))
+    for role in ROLES:
+        node |= set(_list(collection_dir() / "roles" / role / "vars" / "packages.yml", f"__{role}_packages"))
+    trees = {"tools": _list(lists, "tools"), "node": sorted(node)}
+    for name in recipes(site, "containers"):
+        trees[f"container-{name}"] = _list(containers_dir() / name / "container.yml", "packages")
+    for name in recipes(site, "guests"):
+        trees[f"guest-{name}"] = _list(guests_dir() / name / "guest.yml", "packages")
+    return {name: sorted(set(packages)) for name, packages in trees.items()}

@@ -1,0 +1,20 @@
+#!/bin/bash
+# dracut module (dracut.modules(7)): finds out which inventory host this machine is and merges that host's layer.
+
+check() {
+    return 0
+}
+
+depends() {
+    echo systemd dm fs-lib
+}
+
+install() {
+    inst_multiple awk cat cp e2fsck mkdir mount readlink sed sync tr udevadm umount
+    inst_script "$moddir/edgewright-identify" /usr/lib/edgewright/identify
+    inst_script "$moddir/edgewright-node" /usr/lib/edgewright/node
+    inst_simple "$moddir/edgewright-node.service" "$systemdsystemunitdir/edgewright-node.service"
+    # dracut has no preset for initrd.target.requires; the link is what `systemctl enable` would make.
+    mkdir -p "$initdir$systemdsystemunitdir/initrd-fs.target.requires"
+    ln -sf ../edgewright-node.service "$initdir$systemdsystemunitdir/initrd-fs.target.requires/edgewright-node.service"
+}

@@ -1,0 +1,19 @@
+#!/bin/sh
+# Runs in the node's root right after its packages: lays out a root that will be read-only. What a node changes is in /var
+# (the state partition) or in /etc (an overlay whose changes are on the state partition).
+set -eu
+cp -R --no-preserve=ownership /run/node/root/. /
+mkdir -p /efi /var/home /var/roothome /var/opt /var/srv /var/usrlocal /usr/lib/edgewright/nodes /usr/lib/edgewright/containers
+chmod 0700 /var/roothome
+for pair in home:var/home root:var/roothome srv:var/srv opt:var/opt usr/local:var/usrlocal; do
+    path=/${pair%%:*} target=${pair#*:}
+    cp -a "$path/." "/$target/"
+    rm -rf "$path"
+    case $path in /usr/local) target=../$target ;; esac
+    ln -s "$target" "$path"
+done
+systemctl enable edgewright-grow.service edgewright-console.service
+# getty on the serial console is started by systemd-getty-generator where the kernel's console is one.
+systemctl mask systemd-firstboot.service systemd-machine-id-commit.service
+# dpkg's and apt's own timers would write to a root that cannot be written.
+systemctl disable apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service 2>/dev/null || :
