@@ -68,7 +68,11 @@ VERBS: dict[str, Verb] = {
     ),
     "boot": Verb(
         "boot a built image in QEMU",
-        (("edgewright boot -i inventories/demo --no-network", "as on a site with no network"),),
+        (
+            ("edgewright boot -i inventories/demo --no-network", "the built image, as on a site with no network"),
+            ("edgewright boot build/demo/demo.raw", "any image, without an inventory"),
+        ),
+        needs_inventory=False,
     ),
     "flash": Verb(
         "write an image to a USB stick or disk, and verify it",
