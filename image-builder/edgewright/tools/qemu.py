@@ -12,14 +12,16 @@ import json
 import re
 import shutil
 import socket
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError, Problem
 
 from edgewright.tools.process import run
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
 
 PROGRAM = "qemu-system-x86_64"
 GIB = 1024**3

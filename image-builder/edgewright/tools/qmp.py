@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import json
 import socket
-from pathlib import Path
-from types import TracebackType
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
+
+if TYPE_CHECKING:
+    from pathlib import Path
+    from types import TracebackType
 
 
 class QmpError(Exception):
