@@ -25,7 +25,7 @@ _RELOCK = "Take the file back from version control, or delete it and run 'edgewr
 _NAME = re.compile(r"[a-z0-9][a-z0-9+.-]+")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _STAMP = re.compile(r"[0-9]{8}T[0-9]{6}Z")
-_PLAIN = re.compile(r"[A-Za-z_/][A-Za-z0-9_./+~-]*")
+_PLAIN = re.compile(r"[A-Za-z_/](?:[A-Za-z0-9_./+~-]|:(?=[A-Za-z0-9/]))*")
 # YAML 1.1 reads these as something else than text.
 _NOT_PLAIN = {"y", "n", "yes", "no", "true", "false", "on", "off", "null"}
 
