@@ -1,0 +1,154 @@
+"""Where an artifact comes from: the ``source`` strings of an inventory, as typed values."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Final, TypeAlias
+from urllib.parse import urlsplit
+
+from ansible_collections.edgewright.edge.plugins.module_utils.fields import UnfitError, nearest, text
+from ansible_collections.edgewright.edge.plugins.module_utils.names import label
+
+_FORMS: Final = "build:, pypi:, http://, https:// or file:"
+_PYPI_FORM: Final = "pypi:<name>==<version>#<path in the wheel>"
+# PEP 508 names; PEP 440 public versions without wildcards.
+_PROJECT: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?", re.ASCII)
+_VERSION: Final = re.compile(
+    r"([1-9][0-9]*!)?[0-9]+(\.[0-9]+)*((a|b|rc)[0-9]+)?(\.post[0-9]+)?(\.dev[0-9]+)?", re.ASCII
+)
+
+
+@dataclass(frozen=True)
+class BuildSource:
+    """Made by the image builder itself from a recipe: ``build:containers/<name>`` or ``build:guests/<name>``."""
+
+    kind: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"build:{self.kind}/{self.name}"
+
+
+@dataclass(frozen=True)
+class PypiSource:
+    """One file inside a wheel of the Python Package Index: ``pypi:<name>==<version>#<path>``."""
+
+    project: str
+    version: str
+    member: str
+
+    def __str__(self) -> str:
+        return f"pypi:{self.project}=={self.version}#{self.member}"
+
+
+@dataclass(frozen=True)
+class UrlSource:
+    """A file behind an http or https URL; its digest in the lock is what makes it trustworthy."""
+
+    url: str
+
+    def __str__(self) -> str:
+        return self.url
+
+
+@dataclass(frozen=True)
+class FileSource:
+    """A file below the inventory folder: ``file:<relative path>``."""
+
+    path: str
+
+    def __str__(self) -> str:
+        return f"file:{self.path}"
+
+
+ArtifactSource: TypeAlias = BuildSource | PypiSource | UrlSource | FileSource
+
+
+def parse_source(value: object) -> ArtifactSource:
+    """Read a ``source`` string.
+
+    Raises:
+        UnfitError: unknown scheme, or a form that its scheme does not have.
+    """
+    source = str(text(value))
+    scheme, colon, rest = source.partition(":")
+    if not colon:
+        raise UnfitError("is not an artifact source", expected=f"a string that begins with {_FORMS}")
+    if scheme == "build":
+        return _build(rest)
+    if scheme == "pypi":
+        return _pypi(rest)
+    if scheme in {"http", "https"}:
+        return _url(source)
+    if scheme == "file":
+        return FileSource(_relative(rest, what="the path of a file source", expected="file:<path in the inventory>"))
+    known = ("build", "pypi", "http", "https", "file")
+    raise UnfitError(f"has the unknown scheme '{scheme}:'", expected=_FORMS, remedy=nearest(scheme, known))
+
+
+def guest_disk(value: object) -> str:
+    """Accept a source that can be a virtual machine's disk.
+
+    Raises:
+        UnfitError: no source, or one that builds a container.
+    """
+    source = parse_source(value)
+    if isinstance(source, BuildSource) and source.kind != "guests":
+        raise UnfitError("builds a container, not a disk", expected="build:guests/<name> or a disk image")
+    return str(source)
+
+
+def model_file(value: object) -> str:
+    """Accept a source that can be a model's file.
+
+    Raises:
+        UnfitError: no source, or one that builds a container or a guest.
+    """
+    source = parse_source(value)
+    if isinstance(source, BuildSource):
+        raise UnfitError("builds an image, not a model", expected=f"{_PYPI_FORM}, a URL or file:<path>")
+    return str(source)
+
+
+def _build(rest: str) -> BuildSource:
+    kind, slash, name = rest.partition("/")
+    if not slash or kind not in {"containers", "guests"}:
+        raise UnfitError("names no recipe", expected="build:containers/<name> or build:guests/<name>")
+    return BuildSource(kind, label(name))
+
+
+def _pypi(rest: str) -> PypiSource:
+    requirement, _, member = rest.partition("#")
+    project, pin, version = requirement.partition("==")
+    if not _PROJECT.fullmatch(project):
+        raise UnfitError("names no PyPI project", expected=_PYPI_FORM)
+    if not pin or not _VERSION.fullmatch(version):
+        raise UnfitError("names no exact version", expected=_PYPI_FORM, remedy="Pin one version with '=='.")
+    return PypiSource(project, version, _relative(member, what="the part after '#'", expected=_PYPI_FORM))
+
+
+def _url(source: str) -> UrlSource:
+    expected = "http(s)://<host>/<path> without user, password or fragment"
+    try:
+        parts = urlsplit(source)
+        host, port = parts.hostname, parts.port
+    except ValueError as error:
+        raise UnfitError(f"is not a URL ({error})", expected=expected) from None
+    if parts.username is not None or parts.password is not None:
+        raise UnfitError(
+            "has a user or password in it", expected=expected, remedy="Download it, then use file:<path>.", secret=True
+        )
+    if not host or port == 0 or not parts.path.strip("/"):
+        raise UnfitError("is not the URL of a file", expected=expected)
+    if parts.fragment or " " in source:
+        raise UnfitError("has a fragment or a space in it", expected=expected)
+    return UrlSource(source)
+
+
+def _relative(path: str, *, what: str, expected: str) -> str:
+    parts = PurePosixPath(path).parts
+    if not parts or path.startswith("/") or ".." in parts or path.endswith("/"):
+        raise UnfitError(f"{what} must be a relative path without '..'", expected=expected)
+    return str(PurePosixPath(path))
