@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError, Problem, Problems
 
-from edgewright.positions import KeyPath, PositionIndex, format_key_path, origin_of
+from edgewright.positions import KeyPath, Position, PositionIndex, format_key_path, origin_of
 from edgewright.redaction import redact
 
 if TYPE_CHECKING:
@@ -44,8 +44,9 @@ class RawVariables:
 class AnsibleInventory:
     """An inventory folder opened through Ansible; a context manager, because it borrows the process's stdout."""
 
-    def __init__(self, folder: Path, vault_password_file: Path | None) -> None:
+    def __init__(self, folder: Path, shown: Path, vault_password_file: Path | None) -> None:
         self.folder = folder
+        self._shown = shown  # the folder as the user wrote it: messages name files as they can be opened from here
         self._vault_password_file = vault_password_file
         self._noise = io.StringIO()
         self._stack = ExitStack()
@@ -77,7 +78,7 @@ class AnsibleInventory:
 
         if not self._sources():
             problems.add(
-                str(self.folder),
+                str(self._shown),
                 "the inventory folder has no hosts file",
                 expected="hosts.yml",
                 remedy="Create hosts.yml with the site's hosts (docs/inventory.md).",
@@ -200,9 +201,8 @@ class AnsibleInventory:
             raise
         except AnsibleError as error:
             place = positions.find(path)
-            where = f"{place.relative_to(self.folder)}: " if place else ""
             problems.add(
-                where + format_key_path(path),
+                self._where(place, path),
                 redact(_one_line(error.message)),
                 found="" if _is_encrypted(value) else redact(_plain(str(value)).strip()),
                 remedy="Define the variable in group_vars or host_vars, or correct the template.",
@@ -273,9 +273,8 @@ class AnsibleInventory:
             str(value)
         except AnsibleError as error:
             place = origin_of(value)
-            where = f"{place.relative_to(self.folder)}: " if place else ""
             problems.add(
-                where + format_key_path(key_path),
+                self._where(place, key_path),
                 "a vault value cannot be decrypted",
                 found=_one_line(error.message),
                 remedy=_VAULT_REMEDY,
@@ -295,14 +294,15 @@ class AnsibleInventory:
         return files
 
     def _why_unparsed(self, path: Path) -> Problem:
-        """Ansible only warns when a source cannot be read: ask the YAML plugin again, for its exception."""
+        """Ansible only warns when a source cannot be read: ask the plugin again, for its exception."""
         from ansible.errors import AnsibleError
         from ansible.inventory.data import InventoryData
         from ansible.plugins.loader import inventory_loader
 
-        if path.suffix in _YAML_SUFFIXES:
+        if not os.access(path, os.X_OK):
             try:
-                inventory_loader.get("yaml").parse(InventoryData(), self._loader, str(path), cache=False)
+                plugin = inventory_loader.get("yaml" if path.suffix in _YAML_SUFFIXES else "ini")
+                plugin.parse(InventoryData(), self._loader, str(path), cache=False)
             except AnsibleError as error:
                 return self._problem(error, path)
         said = "; ".join(warning for warning in self.warnings if path.name in warning)
@@ -319,16 +319,20 @@ class AnsibleInventory:
             return Problem(self._relative(path), "the encrypted file cannot be read", message, remedy=_VAULT_REMEDY)
         cause = error.__cause__
         place = origin_of(error.obj)
-        where = place.relative_to(self.folder) if place else self._relative(path)
+        where = str(self._shown / place.relative_to(self.folder)) if place else self._relative(path)
         if isinstance(cause, MarkedYAMLError) and cause.problem_mark:
             where = f"{self._relative(path)}:{cause.problem_mark.line + 1}"
             said = (cause.problem or "").rstrip(".")
-            if said and said not in message:
-                message = f"{message.rstrip('.')} ({said})"
-        return Problem(where, redact(message.rstrip(".")), remedy="Correct the file; `yamllint` shows its structure.")
+            if said and said.lower() not in message.lower():
+                message = f"{message} ({said})"
+        return Problem(where, redact(message), remedy="Correct the file; `yamllint` shows its structure.")
 
     def _relative(self, path: Path) -> str:
-        return str(path.relative_to(self.folder)) if path.is_relative_to(self.folder) else str(path)
+        return str(self._shown / path.relative_to(self.folder)) if path.is_relative_to(self.folder) else str(path)
+
+    def _where(self, place: Position | None, key_path: KeyPath) -> str:
+        where = f"{self._shown / place.relative_to(self.folder)}: " if place else ""
+        return where + format_key_path(key_path)
 
 
 @contextmanager
@@ -374,4 +378,6 @@ def _kind(value: Any) -> str:
 
 
 def _one_line(message: str) -> str:
-    return " ".join(message.split())
+    """Fold a message of Ansible's; name types as a user knows them."""
+    message = re.sub(r"<class '[\w.]*?_AnsibleTagged(\w+)'>", lambda match: match[1].lower(), message)
+    return " ".join(message.split()).removesuffix(".")

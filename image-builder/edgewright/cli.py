@@ -223,6 +223,8 @@ def _split(words: list[str]) -> tuple[str | None, list[str]]:
 
 def _logs(cache: Path) -> Path | None:
     try:
+        if cache.is_dir() and any(cache.iterdir()) and not (cache / "CACHEDIR.TAG").exists():
+            return None  # somebody else's folder, given by mistake: put nothing in it before the verb has looked
         return Cache(cache).logs
     except OSError:
         return None  # a verb that only reads works without a log; one that writes says what is wrong with the folder

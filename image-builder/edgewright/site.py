@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError, Problem, Problems
 
-from edgewright.positions import KeyPath, PositionIndex, parse_key_path
+from edgewright.positions import KeyPath, PositionIndex, format_key_path, parse_key_path
 from edgewright.redaction import hide
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 LOCK_NAME = "site.lock.yml"
 
@@ -43,12 +41,14 @@ class Site:
         name: the hosts' common ``edge_site``, else the folder's name.
         inventory: the folder, absolute.
         hosts: in inventory order.
+        shown: the folder as the user wrote it, for messages.
         warnings: what Ansible warned about while it read the folder.
     """
 
     name: str
     inventory: Path
     hosts: tuple[Host, ...]
+    shown: Path = Path()
     warnings: tuple[str, ...] = ()
 
     @property
@@ -86,6 +86,12 @@ class Site:
         position = self.host(host_name).positions.find(path)
         return position.relative_to(self.inventory) if position else ""
 
+    def where(self, host_name: str, key_path: str | KeyPath) -> str:
+        """Write a problem's ``where``: ``inventories/shop/group_vars/all.yml:14: edge_virtual_machines[2].memory``."""
+        key = key_path if isinstance(key_path, str) else format_key_path(key_path)
+        located = self.locate(host_name, key_path)
+        return f"{self.shown / located}: {key}" if located else f"{self.shown} (host {host_name}): {key}"
+
 
 def load_site(inventory: Path, *, vault_password_file: Path | None = None) -> Site:
     """Read an inventory folder through Ansible's own loader, group vars, vault and templating included.
@@ -103,7 +109,7 @@ def load_site(inventory: Path, *, vault_password_file: Path | None = None) -> Si
     from edgewright.ansible_inventory import AnsibleInventory
 
     problems = Problems()
-    with AnsibleInventory(folder, vault_password_file) as source:
+    with AnsibleInventory(folder, inventory, vault_password_file) as source:
         source.check_files(problems)
         problems.raise_if_any()
         names = source.parse(problems)
@@ -123,7 +129,7 @@ def load_site(inventory: Path, *, vault_password_file: Path | None = None) -> Si
     names_of_site = {host.variables.get("edge_site") for host in hosts}
     common = names_of_site.pop() if len(names_of_site) == 1 else None
     name = common if isinstance(common, str) and common else folder.name
-    return Site(name, folder, tuple(hosts), warnings)
+    return Site(name, folder, tuple(hosts), inventory, warnings)
 
 
 def _folder(inventory: Path) -> Path:
