@@ -40,8 +40,8 @@ def recipes(site: Site, kind: str) -> tuple[str, ...]:
 def package_trees(site: Site) -> dict[str, list[str]]:
     """Return, for each tree that the site's image needs, the sorted Debian package names it asks for.
 
-    ``tools``: the programs the builder runs; ``node``: the root of the node; ``container-<name>``: the root of a
-    container image made here; ``guest-<name>``: what a guest disk is made with.
+    ``tools``: the programs the builder runs, with those that the site's guest recipes need; ``node``: the root of the
+    node; ``container-<name>``: the root of a container image made here.
 
     Raises:
         EdgeError: a recipe or a role's package list is not there or not a list.
@@ -51,8 +51,8 @@ def package_trees(site: Site) -> dict[str, list[str]]:
     for role in ROLES:
         node |= set(_list(collection_dir() / "roles" / role / "vars" / "packages.yml", f"__{role}_packages"))
     trees = {"tools": _list(lists, "tools"), "node": sorted(node)}
+    for name in recipes(site, "guests"):
+        trees["tools"] += _list(guests_dir() / name / "guest.yml", "packages")
     for name in recipes(site, "containers"):
         trees[f"container-{name}"] = _list(containers_dir() / name / "container.yml", "packages")
-    for name in recipes(site, "guests"):
-        trees[f"guest-{name}"] = _list(guests_dir() / name / "guest.yml", "packages")
     return {name: sorted(set(packages)) for name, packages in trees.items()}

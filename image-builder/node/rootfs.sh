@@ -2,8 +2,11 @@
 # Runs in the node's root right after its packages: lays out a root that will be read-only. What a node changes is in /var
 # (the state partition) or in /etc (an overlay whose changes are on the state partition).
 set -eu
-cp -R --no-preserve=ownership /run/node/root/. /
-mkdir -p /efi /var/home /var/roothome /var/opt /var/srv /var/usrlocal /usr/lib/edgewright/nodes /usr/lib/edgewright/containers
+# A checkout's modes follow its owner's umask; the image's must not.
+cp -R --no-preserve=ownership /run/node/root /tmp/root
+chmod -R u=rwX,go=rX /tmp/root
+cp -a /tmp/root/. /
+mkdir -p /efi /var/home /var/roothome /var/opt /var/srv /var/usrlocal /usr/lib/edgewright/nodes /usr/lib/edgewright/containers/storage
 chmod 0700 /var/roothome
 for pair in home:var/home root:var/roothome srv:var/srv opt:var/opt usr/local:var/usrlocal; do
     path=/${pair%%:*} target=${pair#*:}

@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shlex
 import subprocess
+import threading
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO
 
 _LAST_LINES = 25
+_running: set[subprocess.Popen[bytes]] = set()
+_guard = threading.Lock()
 
 
 class ToolError(Exception):
@@ -43,6 +47,24 @@ class ToolError(Exception):
         if self.hint:
             text += f"\n  {self.hint}"
         return text
+
+
+def end_all() -> None:
+    """End every program that ``run`` is waiting for in any thread; each ``run`` then raises ``ToolError``."""
+    with _guard:
+        for process in _running:
+            process.terminate()
+
+
+@contextlib.contextmanager
+def _counted(process: subprocess.Popen[bytes]) -> Iterator[None]:
+    with _guard:
+        _running.add(process)
+    try:
+        yield
+    finally:
+        with _guard:
+            _running.discard(process)
 
 
 def run(
@@ -89,7 +111,8 @@ def run(
             raise
         raise ToolError(words, 127, "", hint or f"Install {words[0]}.") from error
     try:
-        out, err = process.communicate(input)
+        with _counted(process):
+            out, err = process.communicate(input)
     except BaseException:
         process.terminate()
         try:

@@ -1,0 +1,228 @@
+"""The stages of a site's image, from its inventory and its lock; and running them."""
+
+from __future__ import annotations
+
+import concurrent.futures
+import os
+import threading
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from ansible_collections.edgewright.edge.plugins.module_utils.errors import Problem, Problems
+from ansible_collections.edgewright.edge.plugins.module_utils.inference_service import model_path
+from ansible_collections.edgewright.edge.plugins.module_utils.site import SiteVariables, parse_site
+from ansible_collections.edgewright.edge.plugins.module_utils.virtual_machine import disk_path
+
+from . import __version__
+from .exits import NeedsNetworkError
+from .lockfile import Lock
+from .paths import Cache
+from .reporter import Reporter
+from .site import Site
+from .stages.containers import ContainerImage
+from .stages.disk import Disk, StateFile
+from .stages.guests import GuestDisk
+from .stages.image_store import ImageStore
+from .stages.initrd import Initrd
+from .stages.install import Install
+from .stages.node_layers import NodeLayer
+from .stages.root_image import RootImage
+from .stages.rootfs import Rootfs
+from .stages.stage import Built, Context, Stage
+from .stages.tools_tree import ToolsTree
+from .stages.uki import Uki
+from .store import Store
+from .tools import process
+from .trees import recipes
+
+_STATE = "/var/"
+
+
+def epoch_of(lock: Lock) -> int:
+    """Return the date of a lock, in seconds since 1970: SOURCE_DATE_EPOCH of everything that is built from it."""
+    newest = lock.distribution.snapshots[0]
+    return int(datetime.strptime(newest, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp())
+
+
+def default_version(lock: Lock) -> str:
+    """Return the image's version when none is asked for: this project's version and the lock's date."""
+    return f"{__version__}.{lock.distribution.snapshots[0][:8]}"
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """All stages of one site's image; ``disk`` is the last."""
+
+    tools: ToolsTree
+    disk: Disk
+    images: tuple[ContainerImage, ...]
+    guests: tuple[GuestDisk, ...]
+    layers: tuple[NodeLayer, ...]
+    root: RootImage
+
+    def stages(self) -> list[Stage]:
+        """Return every stage once, each after the stages that it needs."""
+        found: dict[int, Stage] = {}
+
+        def visit(stage: Stage) -> Iterator[Stage]:
+            for needed in stage.needs():
+                yield from visit(needed)
+            if id(stage) not in found:
+                found[id(stage)] = stage
+                yield stage
+
+        return list(visit(self.disk))
+
+
+def pipeline(site: Site, lock: Lock, store: Store, *, version: str, vault_password_file: Path | None) -> Pipeline:
+    """Lay out the stages of a site's image.
+
+    Raises:
+        EdgeError: the inventory, or something of it that the lock does not pin.
+    """
+    hosts = {host.name: parse_site(host.variables) for host in site.hosts}
+    tools = ToolsTree(lock, store)
+    rootfs = Rootfs(lock, store)
+    install = Install(rootfs, tools, runtime=next(iter(hosts.values())).runtime)
+    layers = tuple(NodeLayer(site, host, install, tools, vault_password_file) for host in site.hosts)
+    images = tuple(ContainerImage(name, lock, store, tools) for name in recipes(site, "containers"))
+    guests = tuple(GuestDisk(name, tools) for name in recipes(site, "guests"))
+    root = RootImage(site, install, layers, ImageStore(images, tools), tools, version)
+    uki = Uki(root, Initrd(rootfs), tools)
+    storage = next(iter(hosts.values())).storage
+    disk = Disk(
+        root,
+        uki,
+        install,
+        tools,
+        lock,
+        store,
+        state_files(hosts, {guest.recipe: guest for guest in guests}),
+        root_slot=storage.root_size,
+        state_size=storage.state_min_size,
+        guests=guests,
+    )
+    return Pipeline(tools, disk, images, guests, layers, root)
+
+
+def state_files(hosts: dict[str, SiteVariables], guests: dict[str, GuestDisk]) -> tuple[StateFile, ...]:
+    """Return the models and guest disks that the state partition brings along, for all hosts of the site.
+
+    Raises:
+        EdgeError: two hosts want different content at the same place.
+    """
+    wanted: dict[str, tuple[str, str]] = {}
+    problems = Problems()
+    for name, site in hosts.items():
+        sources = {
+            model_path(service.name, model): model.source
+            for service in site.inference_services
+            for model in service.models
+        }
+        for machine in site.virtual_machines:
+            for number, disk in enumerate(machine.disks):
+                sources[disk_path(machine.name, number)] = disk.source
+        for path, source in sources.items():
+            other, owner = wanted.setdefault(path, (source, name))
+            if other != source:
+                problems.add(
+                    name,
+                    f"{path} has other content than on {owner}",
+                    found=source,
+                    expected=other,
+                    remedy="Workloads of one name on several hosts of a site share their files: give one another name.",
+                )
+    problems.raise_if_any()
+    files = []
+    for path, (source, _) in sorted(wanted.items()):
+        guest = guests.get(source.removeprefix("build:guests/")) if source.startswith("build:guests/") else None
+        place = path.removeprefix(_STATE)
+        files.append(StateFile(place, guest=guest) if guest else StateFile(place, artifact=source))
+    return tuple(files)
+
+
+def missing_from_store(lock: Lock, store: Store) -> list[tuple[str, int]]:
+    """Return what the lock pins and the store has not: name and size in bytes."""
+    missing = [
+        (f"{package.name} {package.version}", package.size)
+        for package in lock.packages.values()
+        if not store.has(package.digest)
+    ]
+    for container in lock.containers.values():
+        missing += [(wheel.filename, wheel.size) for wheel in container.wheels if not store.has(wheel.digest)]
+    missing += [
+        (source, artifact.size) for source, artifact in lock.artifacts.items() if not store.has(artifact.digest)
+    ]
+    return missing
+
+
+def run_stages(plan: Pipeline, context: Context, reporter: Reporter, *, rebuild: bool = False) -> Built:
+    """Make every output that is not there yet, independent stages side by side.
+
+    The first failure stops what has not begun; what is running is waited for, and keeps what it finishes.
+
+    Raises:
+        ToolError: a program failed.
+        EdgeError: an input is not usable.
+    """
+    built = Built()
+    guard = threading.Lock()
+    stages = plan.stages()
+    waiting = {id(stage): {id(needed) for needed in stage.needs()} for stage in stages}
+    stopped = threading.Event()
+
+    def make(stage: Stage) -> Stage:
+        if stage.is_built(context.cache) and not rebuild:
+            with guard:
+                built.cached.append(stage.label)
+            return stage
+        if not stopped.is_set():
+            with reporter.step(f"{stage.title}{stage.label.removeprefix(stage.name)}"):
+                made = stage.build(context, rebuild=rebuild)
+            with guard:
+                (built.made if made else built.cached).append(stage.label)
+        return stage
+
+    with concurrent.futures.ThreadPoolExecutor(max_workers=max(2, os.cpu_count() or 2)) as pool:
+        running: set[concurrent.futures.Future[Stage]] = set()
+        try:
+            while waiting or running:
+                ready = [stage for stage in stages if waiting.get(id(stage)) == set()]
+                for stage in ready:
+                    del waiting[id(stage)]
+                    running.add(pool.submit(make, stage))
+                finished, running = concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED)
+                for future in finished:
+                    done = future.result()
+                    for needs in waiting.values():
+                        needs.discard(id(done))
+        except BaseException as error:
+            stopped.set()
+            for future in running:
+                future.cancel()
+            if not isinstance(error, Exception):
+                process.end_all()  # interrupted: nobody waits for what is running
+            raise
+    return built
+
+
+def refuse_unfetched(lock: Lock, store: Store, site: Site) -> None:
+    """Refuse to build from a store that is not filled: a build never touches the network.
+
+    Raises:
+        NeedsNetworkError: something is missing; says how much.
+    """
+    missing = missing_from_store(lock, store)
+    if missing:
+        size = sum(amount for _, amount in missing) / 1e6
+        names = ", ".join(name for name, _ in missing[:5]) + (" …" if len(missing) > 5 else "")
+        raise NeedsNetworkError(
+            Problem(
+                str(store.root),
+                f"{len(missing)} pinned artifacts ({size:.0f} MB) are not in the store",
+                found=f"missing: {names}",
+                remedy=f"Run 'edgewright fetch -i {site.inventory}' where there is a network.",
+            )
+        )

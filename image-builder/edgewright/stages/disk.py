@@ -1,0 +1,178 @@
+"""The disk: ESP, two slots for roots, state; by systemd-repart, offline, without a loop device."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, ClassVar
+
+from ..lockfile import Lock
+from ..paths import node_dir
+from ..store import Store
+from ..tools.sandbox import as_root, bind
+from .guests import GuestDisk
+from .install import Install
+from .root_image import RootImage, stable_uuid
+from .stage import Context, Stage, digest_of_files
+from .tools_tree import ToolsTree
+from .uki import Uki
+
+MIB = 1 << 20
+# repart makes FAT with 4 KiB clusters; below 512 MiB that is fewer than 65 525 of them, and EDK2 then takes the FAT32 for a
+# FAT16 and finds nothing.
+ESP_SIZE = 512 * MIB
+# How many boots a new image gets to become healthy (systemd.io/AUTOMATIC_BOOT_ASSESSMENT). Power cuts use up tries too.
+TRIES = 5
+
+
+@dataclass(frozen=True)
+class StateFile:
+    """One file that the image brings along on its state partition: where from, and where to below /var."""
+
+    path: str
+    artifact: str = ""
+    guest: GuestDisk | None = None
+
+
+@dataclass
+class Disk(Stage):
+    """``<out>/disk.raw``: the sparse GPT image, and ``<out>/partitions.json``: repart's own account of it."""
+
+    root: RootImage
+    uki: Uki
+    install: Install
+    tools: ToolsTree
+    lock: Lock
+    store: Store
+    files: tuple[StateFile, ...]
+    root_slot: int | None = None
+    state_size: int | None = None
+    guests: tuple[GuestDisk, ...] = field(default=())
+
+    name: ClassVar[str] = "disk"
+    title: ClassVar[str] = "Disk image (systemd-repart)"
+
+    def needs(self) -> tuple[Stage, ...]:
+        """What is on the disk, and the tools."""
+        return (self.root, self.uki, self.install, *self.guests, self.tools)
+
+    def inputs(self) -> Mapping[str, Any]:
+        """The partition table and the files of the state partition."""
+        return {
+            "repart": digest_of_files(node_dir() / "repart.d"),
+            "loader": digest_of_files(node_dir() / "esp"),
+            "files": [[file.path, file.artifact, file.guest.key() if file.guest else ""] for file in self.files],
+            "digests": [self.lock.artifact(file.artifact).digest for file in self.files if file.artifact],
+            "sizes": [ESP_SIZE, self.root_slot, self.state_size],
+            "tries": TRIES,
+        }
+
+    def run(self, context: Context, out: Path) -> None:
+        """Lay out the contents of each partition and let repart write them."""
+        scratch = out.parent
+        esp = self._esp(context, scratch / "esp")
+        state = self._state(context, scratch / "state")
+        definitions = self._definitions(context, scratch / "repart.d", state)
+        sandbox = self.tools.sandbox(
+            context,
+            bind(esp, "/run/esp"),
+            bind(state, "/run/state"),
+            bind(definitions, "/run/repart.d"),
+            bind(self.root.output(context.cache), "/run/root"),
+            bind(out, "/run/out"),
+        )
+        seed = stable_uuid(self.key(), "disk")
+        # Without hash_seed mke2fs picks a random one for the hashes of folders (mke2fs(8)).
+        ext4 = f"-E hash_seed={stable_uuid(self.key(), 'ext4')}"
+        report = sandbox.run(
+            [
+                "env",
+                f"SYSTEMD_REPART_MKFS_OPTIONS_EXT4={ext4}",
+                "systemd-repart",
+                "--definitions=/run/repart.d",
+                "--empty=create",
+                "--size=auto",
+                "--dry-run=no",
+                "--offline=yes",
+                "--discard=no",
+                f"--seed={seed}",
+                "--json=short",
+                "/run/out/disk.raw",
+            ],
+            log=context.log,
+        )
+        (out / "partitions.json").write_bytes(report)
+
+    def _esp(self, context: Context, esp: Path) -> Path:
+        """Lay out the ESP: systemd-boot, its settings, and the UKI with its tries in the name."""
+        kernels = esp / "EFI" / "Linux"
+        kernels.mkdir(parents=True)
+        loader = self.tools.output(context.cache) / "tree/usr/lib/systemd/boot/efi/systemd-bootx64.efi"
+        for name in ("EFI/BOOT/BOOTX64.EFI", "EFI/systemd/systemd-bootx64.efi"):
+            target = esp / name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            target.write_bytes(loader.read_bytes())
+        uki = self.uki.output(context.cache) / "edgewright.efi"
+        (kernels / f"edgewright_{self.root.version}+{TRIES}.efi").hardlink_to(uki)
+        as_root(["cp", "-R", f"{node_dir() / 'esp'}/.", esp], log=context.log)
+        (esp / "edgewright").mkdir(exist_ok=True)
+        stamp = 'find "$1" -print0 | xargs -0 touch -h -d "@$2"'
+        as_root(["sh", "-c", stamp, "stamp", esp, str(context.epoch)], log=context.log)
+        return esp
+
+    def _state(self, context: Context, state: Path) -> Path:
+        """Lay out the state partition: the installed root's /var, and the site's models and guest disks."""
+        state.mkdir()
+        as_root(["cp", "-a", f"{self.install.output(context.cache) / 'tree' / 'var'}/.", state], log=context.log)
+        for file in self.files:
+            source = (
+                file.guest.output(context.cache) / "disk"
+                if file.guest
+                else self.store.path(self.lock.artifact(file.artifact).digest)
+            )
+            script = 'mkdir -p "${2%/*}" && cp --sparse=always "$1" "$2" && chmod 0644 "$2"'
+            as_root(["sh", "-c", script, "place", source, state / file.path], log=context.log)
+        stamp = 'find "$1" -newermt "@$2" -print0 | xargs -0 -r touch -h -d "@$2"'
+        as_root(["sh", "-c", stamp, "stamp", state, str(context.epoch)], log=context.log)
+        return state
+
+    def _definitions(self, context: Context, folder: Path, state: Path) -> Path:
+        """Fill in the partition table of ``node/repart.d``."""
+        root = self.root.output(context.cache)
+        roothash = (root / "roothash").read_text(encoding="ascii").strip()
+        data = (root / "root.erofs").stat().st_size
+        hashes = (root / "root.verity").stat().st_size
+        slot = self.root_slot or _headroom(data)
+        used = int(as_root(["du", "-sB1", state]).split()[0])
+        values = {
+            "ESP_SIZE": ESP_SIZE,
+            "ROOT_SIZE": slot,
+            # One SHA-256 (32 bytes) for each block of 4 KiB, on every level: under 1/126 of the data, and a superblock.
+            "VERITY_SIZE": max(_round_up(slot // 120 + MIB, MIB), _round_up(hashes, MIB)),
+            # ext4's own structures, a journal, and room to start before the disk's end is reached.
+            "STATE_SIZE": self.state_size or _round_up(used + used // 8 + 192 * MIB, 64 * MIB),
+            # systemd-veritysetup-generator finds both partitions by the two halves of the root hash.
+            "ROOT_UUID": _as_uuid(roothash[:32]),
+            "VERITY_UUID": _as_uuid(roothash[-32:]),
+        }
+        folder.mkdir()
+        for template in sorted((node_dir() / "repart.d").glob("*.conf")):
+            text = template.read_text(encoding="utf-8")
+            for key, value in values.items():
+                text = text.replace(f"@{key}@", str(value))
+            (folder / template.name).write_text(text, encoding="utf-8")
+        return folder
+
+
+def _as_uuid(digits: str) -> str:
+    return f"{digits[:8]}-{digits[8:12]}-{digits[12:16]}-{digits[16:20]}-{digits[20:]}"
+
+
+def _round_up(value: int, unit: int) -> int:
+    return -(-value // unit) * unit
+
+
+def _headroom(size: int) -> int:
+    """Return the size of a slot in bytes: the next version may be half as large again."""
+    return _round_up(size + size // 2, 64 * MIB)

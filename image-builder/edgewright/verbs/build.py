@@ -1,0 +1,113 @@
+"""``edgewright build``: from the inventory, its lock and the store to the disk image, with no network."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+
+from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError, Problem
+
+from ..delivery import deliver
+from ..exits import ExitCode
+from ..lockfile import Lock
+from ..paths import Cache, project_root
+from ..pipeline import Pipeline, default_version, epoch_of, pipeline, refuse_unfetched, run_stages
+from ..reporter import Reporter, amount
+from ..site import Site, load_site
+from ..site_check import refuse_bad_site
+from ..stages.stage import Context, remove_leftovers
+from ..store import Store
+from ..trees import package_trees
+
+HELP = (
+    "Build the site's disk image from its inventory, its lock and the filled store. Touches no network. Stages whose"
+    " inputs have not changed are taken from the cache; the same inputs give the same bytes."
+)
+
+# os-release(5): IMAGE_VERSION; it also stands in the file name of the boot entry, which sd-boot compares.
+_VERSION = re.compile(r"[a-z0-9][a-z0-9._~^-]{0,63}")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="where the image goes (default: build/<site>)")
+    parser.add_argument("--rebuild", action="store_true", help="distrust the cache: make every stage anew")
+    parser.add_argument(
+        "--image-version",
+        metavar="VERSION",
+        help="IMAGE_VERSION of the image, higher for each update (default: this program's version and the lock's date)",
+    )
+
+
+def run(options: argparse.Namespace, reporter: Reporter) -> int:
+    """Build what is not built yet and put it into the output folder."""
+    with reporter.step("Inventory"):
+        site = load_site(options.inventory, vault_password_file=options.vault_password_file)
+        refuse_bad_site(site)
+    plan, context = prepare(site, options, reporter)
+    refuse_unfetched(plan.disk.lock, plan.disk.store, site)
+    remove_leftovers(context.cache)
+    built = run_stages(plan, context, reporter, rebuild=options.rebuild)
+    output = options.output or project_root() / "build" / site.name
+    with reporter.step("Image and evidence"):
+        delivered = deliver(site, plan, context, output)
+    if built.cached and not built.made:
+        reporter.info("Nothing had changed: every stage came from the cache.")
+    reporter.answer(f"{delivered.image}  ({amount(delivered.size)}, {amount(delivered.allocated)} on disk)")
+    reporter.result(
+        {
+            "image": str(delivered.image),
+            "version": plan.root.version,
+            "size": delivered.size,
+            "allocated": delivered.allocated,
+            "sha256": delivered.digest,
+            "made": built.made,
+            "cached": built.cached,
+        }
+    )
+    return ExitCode.OK
+
+
+def prepare(site: Site, options: argparse.Namespace, reporter: Reporter) -> tuple[Pipeline, Context]:
+    """Lay out the stages of a checked site.
+
+    Raises:
+        EdgeError: no lock, one that does not fit the inventory, or a bad version.
+    """
+    lock = Lock.load(site.lock_path)
+    refuse_stale(lock, site)
+    version = options.image_version or default_version(lock)
+    if not _VERSION.fullmatch(version):
+        raise EdgeError(
+            Problem("--image-version", "is not a version", found=version, expected="lower-case letters, digits and ._~^-")
+        )
+    cache = Cache(options.cache)
+    plan = pipeline(
+        site, lock, Store(cache.store), version=version, vault_password_file=options.vault_password_file
+    )
+    log = reporter.run_log or cache.logs / "build.log"
+    return plan, Context(cache, epoch_of(lock), log)
+
+
+def refuse_stale(lock: Lock, site: Site) -> None:
+    """Refuse a lock that was made for other packages than the recipes and roles ask for now.
+
+    Raises:
+        EdgeError: names every tree that differs.
+    """
+    problems = []
+    for tree, asked in package_trees(site).items():
+        locked = set(lock.trees[tree].requested) if tree in lock.trees else set()
+        new = sorted(set(asked) - locked)
+        if new:
+            problems.append(
+                Problem(
+                    str(site.lock_path),
+                    f"the lock does not have all packages of '{tree}'",
+                    found=f"missing: {', '.join(new)}",
+                    remedy=f"Run 'edgewright lock -i {site.inventory}' and 'edgewright fetch' where there is a network.",
+                )
+            )
+    if problems:
+        raise EdgeError(problems)

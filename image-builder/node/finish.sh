@@ -1,0 +1,21 @@
+#!/bin/sh
+# Runs in the node's root when everything is installed: takes away what must differ from machine to machine, or would differ
+# from build to build.
+set -eu
+rm -f /etc/ssh/ssh_host_*
+: >/etc/machine-id # empty, not absent: systemd makes one at the first boot and keeps it (machine-id(5))
+rm -f /var/lib/dbus/machine-id /etc/hostname /etc/.pwd.lock /etc/resolv.conf
+rm -rf /var/lib/apt /var/cache/apt /var/cache/debconf /var/cache/ldconfig /var/log/apt /var/lib/systemd/random-seed
+rm -f /var/log/dpkg.log /var/log/alternatives.log /var/log/bootstrap.log /var/cache/man/* /var/backups/*
+rm -f /etc/apt/apt.conf.d/99mmdebstrap /etc/dpkg/dpkg.cfg.d/99mmdebstrap /var/lib/dpkg/*-old /etc/passwd- /etc/group- /etc/shadow- /etc/gshadow- /etc/subuid- /etc/subgid-
+rm -f /boot/System.map-* /boot/config-* /boot/initrd.img*
+# Shadow dates of accounts made during the build.
+sed -i -E 's/^([^:]*:[^:]*):[0-9]*:/\1:20000:/' /etc/shadow
+# No account has a password that can be used, whatever made it.
+awk -F: '$2 !~ /^[!*]/ && $2 != "" { print $1; bad = 1 } $2 == "" { print $1; bad = 1 } END { exit bad }' /etc/shadow || {
+    echo "accounts with a usable or an empty password: see above" >&2
+    exit 1
+}
+ln -s /run/edgewright/resolv.conf /etc/resolv.conf 2>/dev/null || :
+# Files younger than the build's date would carry the time of the build itself.
+find / -xdev -newermt "@$SOURCE_DATE_EPOCH" -print0 | xargs -0 -r touch --no-dereference --date="@$SOURCE_DATE_EPOCH"
