@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from edgewright import leftovers
 from edgewright.exits import ExitCode
 from edgewright.reporter import Reporter, amount
-from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     import argparse
