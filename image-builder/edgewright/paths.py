@@ -77,6 +77,11 @@ class Cache:
         return self._folder("store")
 
     @cached_property
+    def apt(self) -> Path:
+        """State of the apt that resolves packages: package indices, checked against the archives' signatures."""
+        return self._folder("apt")
+
+    @cached_property
     def stages(self) -> Path:
         """Outputs of build stages, by stage and key."""
         return self._folder("stages")

@@ -32,7 +32,7 @@ import os
 import re
 import tempfile
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, BinaryIO
+from typing import IO, TYPE_CHECKING, BinaryIO, Protocol
 
 from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError, Problem
 
@@ -43,7 +43,15 @@ _DIGEST = re.compile(r"sha256:([0-9a-f]{64})")
 _CHUNK = 1 << 20
 
 
-def digest_of_stream(stream: IO[bytes], also: Callable[[bytes], object] = lambda _: None) -> tuple[str, int]:
+class Readable(Protocol):
+    """Anything that gives its bytes piece by piece, and ``b""`` at the end."""
+
+    def read(self, size: int = ..., /) -> bytes:
+        """Return the next bytes."""
+        ...
+
+
+def digest_of_stream(stream: Readable, also: Callable[[bytes], object] = lambda _: None) -> tuple[str, int]:
     """Read a stream to its end, feeding each chunk to ``also``; return its digest (``sha256:<hex>``) and its size."""
     hasher = hashlib.sha256()
     size = 0
@@ -123,19 +131,17 @@ class Store:
                         yield stream
                         return
 
-    def commit_partial(self, digest: str, stream: BinaryIO) -> Path:
-        """Give a ``.part`` file held by ``partial`` its final name, if its bytes are right; else delete it.
+    def commit_partial(self, digest: str, stream: BinaryIO, found: str) -> Path:
+        """Give a ``.part`` file held by ``partial`` its final name, if its digest ``found`` is right; else delete it.
 
         Raises:
             EdgeError: the bytes are not those of ``digest``; nothing is kept.
         """
-        stream.flush()
-        stream.seek(0)
-        found, _ = digest_of_stream(stream)
         part = self.partial_path(digest)
         if found != digest:
             part.unlink()
             raise mismatch(part.name, digest, found, "Nothing was kept.")
+        stream.flush()
         return self._publish(stream, part, self.path(digest))
 
     def discard_partial(self, digest: str) -> None:
@@ -163,7 +169,7 @@ class Store:
         with source.open("rb") as stream:
             return self.add_stream(stream, digest, str(source))
 
-    def add_stream(self, stream: IO[bytes], digest: str, name: str) -> Path:
+    def add_stream(self, stream: Readable, digest: str, name: str) -> Path:
         """Copy a stream into the store; ``name`` is what an error calls it.
 
         Raises:
@@ -178,7 +184,7 @@ class Store:
             temporary.flush()
             return self._publish(temporary, Path(temporary.name), self.path(digest))
 
-    def adopt_stream(self, stream: IO[bytes]) -> tuple[str, int]:
+    def adopt_stream(self, stream: Readable) -> tuple[str, int]:
         """Copy a stream of unknown digest into the store; return its digest and size in bytes."""
         with self._temporary() as temporary:
             digest, size = digest_of_stream(stream, temporary.write)

@@ -42,11 +42,19 @@ _KEPT = "kept"
 
 @dataclass(frozen=True)
 class Resolved:
-    """What the requests came to: trees, their packages by name, and the newest date of the archives."""
+    """What the requests came to.
+
+    Attributes:
+        trees: by name, with all dependencies.
+        packages: by name.
+        snapshot: a time stamp for snapshot.debian.org.
+        gone: names of packages that were held on to and that the mirrors no longer have.
+    """
 
     trees: dict[str, Tree]
     packages: dict[str, Package]
     snapshot: str
+    gone: tuple[str, ...]
 
 
 class Apt:
@@ -205,7 +213,9 @@ class Apt:
             tree: Tree(tuple(sorted(set(requests[tree]))), tuple(sorted(packages[key].name for key in found)))
             for tree, found in uris.items()
         }
-        return Resolved(trees, {package.name: package for package in packages.values()}, self.snapshot())
+        gone = {packages[key].name for found in uris.values() for key, uri in found.items() if uri.startswith("file:")}
+        by_name = {package.name: package for package in packages.values()}
+        return Resolved(trees, by_name, self.snapshot(), tuple(sorted(gone)))
 
     def _resolve_tree(self, tree: str, requested: list[str]) -> dict[str, str]:
         """Return ``name=version`` to URI of all packages of a tree."""

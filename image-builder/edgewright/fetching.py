@@ -1,0 +1,103 @@
+"""What of a lock the store lacks, and how it gets there."""
+
+from __future__ import annotations
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+from typing import TYPE_CHECKING
+
+from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError
+
+from edgewright.download import Fetched, Wanted, download
+from edgewright.repository import control
+from edgewright.sources.artifacts import extract_member, local_file
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from edgewright.http_retry import Patience
+    from edgewright.lockfile import Lock
+    from edgewright.pins import Artifact
+    from edgewright.reporter import Reporter
+    from edgewright.store import Store
+
+
+class Fetching:
+    """Brings what a lock pins into a store.
+
+    A member of a wheel is stored under its own digest; once it is there, the wheel is no longer needed for it.
+    ``inventory`` is the folder that ``file:`` sources are relative to.
+    """
+
+    def __init__(self, lock: Lock, store: Store, inventory: Path, reporter: Reporter) -> None:
+        self._lock = lock
+        self._store = store
+        self._inventory = inventory
+        self._reporter = reporter
+
+    def missing(self) -> list[Wanted]:
+        """Return what would be downloaded, by name, each digest once."""
+        lock = self._lock
+        wanted = [
+            Wanted(f"package {each.name} {each.version}", each.digest, each.size, tuple(lock.package_urls(each)))
+            for each in lock.packages.values()
+        ]
+        for container in lock.containers.values():
+            wanted += [Wanted(f"wheel {each.filename}", each.digest, each.size, each.urls) for each in container.wheels]
+        for artifact in lock.artifacts.values():
+            if not artifact.urls or self._store.has(artifact.digest):
+                continue
+            digest = artifact.archive_digest or artifact.digest
+            size = artifact.archive_size if artifact.member else artifact.size
+            wanted.append(Wanted(artifact.source, digest, size, artifact.urls))
+        unique = {each.digest: each for each in wanted if not self._store.has(each.digest)}
+        return sorted(unique.values(), key=lambda each: each.name)
+
+    def digests(self) -> dict[str, str]:
+        """Return the digest of everything a build reads from the store, with the name that errors use."""
+        lock = self._lock
+        names = {each.digest: f"package {each.name} {each.version}" for each in lock.packages.values()}
+        names |= {each.digest: f"wheel {each.filename}" for own in lock.containers.values() for each in own.wheels}
+        return names | {each.digest: each.source for each in lock.artifacts.values()}
+
+    def discard_damaged(self) -> list[str]:
+        """Read again all that is there; drop what changed and return the names of that."""
+        damaged = []
+        present = [(digest, name) for digest, name in sorted(self.digests().items()) if self._store.has(digest)]
+        for index, (digest, name) in enumerate(present):
+            self._reporter.progress("verify", index, len(present), "files")
+            try:
+                self._store.verify(digest)
+            except EdgeError:
+                self._store.discard(digest)
+                damaged.append(name)
+        return damaged
+
+    def fetch(self, *, connections: int = 6, patience: Patience | None = None) -> Fetched:
+        """Download, verify and unpack everything that is missing.
+
+        Raises:
+            EdgeError: bytes that are not those pinned, a missing local file, too little disk space.
+            NeedsNetworkError: the network failed, or no mirror has a file any more.
+        """
+        self._store.clean_leftovers()
+        self._take_local_files()
+        fetched = download(self.missing(), self._store, self._reporter, connections=connections, patience=patience)
+        for artifact in self._lock.artifacts.values():
+            if artifact.member and not self._store.has(artifact.digest):
+                self._unpack(artifact)
+        with ThreadPoolExecutor(max_workers=os.cpu_count()) as pool:
+            list(pool.map(lambda package: control(package, self._store), self._lock.packages.values()))
+        return fetched
+
+    def _take_local_files(self) -> None:
+        for artifact in self._lock.artifacts.values():
+            if not artifact.urls and not self._store.has(artifact.digest):
+                self._store.add_file(local_file(artifact.source, artifact.source, self._inventory), artifact.digest)
+
+    def _unpack(self, artifact: Artifact) -> None:
+        archive = self._store.path(artifact.archive_digest)
+        name = f"{artifact.source} ({artifact.member})"
+        extract_member(
+            archive, artifact.member, name, lambda stream: self._store.add_stream(stream, artifact.digest, name)
+        )
