@@ -10,7 +10,7 @@ from ansible_collections.edgewright.edge.plugins.module_utils.errors import Edge
 
 from edgewright import accelerator, virtual_node
 from edgewright.exits import ExitCode
-from edgewright.machine import Machine
+from edgewright.machine import Machine, MachineError
 from edgewright.paths import Cache
 from edgewright.reporter import Reporter, duration
 from edgewright.tools import qemu
@@ -98,7 +98,10 @@ def run(options: argparse.Namespace, reporter: Reporter) -> int:
         status = machine.wait(options.timeout)
         if status is None:
             reporter.warning(f"Still on after {duration(options.timeout)}; pressing the power button.")
-            machine.powerdown()
+            try:
+                machine.powerdown(timeout=60)
+            except MachineError:
+                reporter.warning("It does not switch itself off; cutting the power.")
             return ExitCode.FAILED
         return ExitCode.OK if status == 0 else ExitCode.FAILED
 
