@@ -7,6 +7,7 @@ Debian repository format). ``trusted`` is right here because each file's bytes w
 
 from __future__ import annotations
 
+import hashlib
 import io
 import os
 import tarfile
@@ -37,11 +38,14 @@ def local_repository(lock: Lock, tree: str, store: Store, destination: Path) -> 
         EdgeError: the tree is not in the lock.
         NeedsNetworkError: packages that are not in the store, all of them.
     """
-    return repository_of(lock.tree(tree), store, destination)
+    return repository_of(lock.tree(tree), store, destination, suite=lock.distribution.suite)
 
 
-def repository_of(packages: Iterable[Package], store: Store, destination: Path) -> Path:
-    """Make a repository of these packages, as ``local_repository`` does."""
+def repository_of(packages: Iterable[Package], store: Store, destination: Path, *, suite: str = "trixie") -> Path:
+    """Make a repository of these packages, as ``local_repository`` does.
+
+    Its ``Release`` names the suite: mmdebstrap looks for Essential packages in the archive of that code name only.
+    """
     wanted = sorted(packages, key=lambda package: package.name)
     missing = [package for package in wanted if not store.has(package.digest)]
     if missing:
@@ -57,7 +61,12 @@ def repository_of(packages: Iterable[Package], store: Store, destination: Path) 
         _link(store.path(package.digest), destination / package.filename)
         digest = package.digest.removeprefix("sha256:")
         stanzas.append(f"{text}Filename: ./{package.filename}\nSize: {package.size}\nSHA256: {digest}\n")
-    (destination / "Packages").write_text("\n".join(stanzas), encoding="utf-8")
+    index = "\n".join(stanzas).encode()
+    (destination / "Packages").write_bytes(index)
+    (destination / "Release").write_text(
+        f"Suite: {suite}\nCodename: {suite}\nSHA256:\n {hashlib.sha256(index).hexdigest()} {len(index)} Packages\n",
+        encoding="utf-8",
+    )
     return destination
 
 
