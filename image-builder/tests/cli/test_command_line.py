@@ -61,8 +61,8 @@ BAD_USE = [
     (
         ["chek"],
         (
-            "error: unknown verb; found 'chek'; expected one of check, plan, lock, fetch, build, boot, flash, clean, demo."
-            " Did you mean `edgewright check`?"
+            "error: unknown verb; found 'chek'; expected one of check, plan, lock, fetch, build, boot, flash, clean,"
+            " demo. Did you mean `edgewright check`?"
         ),
     ),
     (

@@ -134,7 +134,7 @@ def test_groups_and_hostvars_can_be_used_in_templates(inventory: Write) -> None:
         inventory(
             {
                 "hosts.yml": "all:\n  children:\n    shops: {hosts: {box-1: {n: 1}, box-2: {n: 2}}}\n",
-                "group_vars/all.yml": "sum: \"{{ groups['shops'] | map('extract', hostvars) | sum(attribute='n') }}\"\n",
+                "group_vars/all.yml": "sum: \"{{ groups.shops | map('extract', hostvars) | sum(attribute='n') }}\"\n",
             }
         )
     )
