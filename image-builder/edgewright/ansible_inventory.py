@@ -6,6 +6,7 @@ problems.
 
 from __future__ import annotations
 
+import difflib
 import io
 import os
 import re
@@ -48,7 +49,7 @@ class AnsibleInventory:
         self.folder = folder
         self._shown = shown  # the folder as the user wrote it: messages name files as they can be opened from here
         self._vault_password_file = vault_password_file
-        self._noise = io.StringIO()
+        self._noise = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
         self._stack = ExitStack()
         self._encrypted_files: set[Path] = set()
 
@@ -69,7 +70,9 @@ class AnsibleInventory:
     @property
     def warnings(self) -> tuple[str, ...]:
         """What Ansible said while it worked, one entry a message."""
-        parts = re.split(r"^\[WARNING\]: ", self._noise.getvalue(), flags=re.MULTILINE)
+        self._noise.flush()
+        said = self._noise.buffer.getvalue().decode()  # type: ignore[attr-defined] # it is the BytesIO given above
+        parts = re.split(r"^\[WARNING\]: ", said, flags=re.MULTILINE)
         return tuple(dict.fromkeys(redact(" ".join(part.split())) for part in parts if part.strip()))
 
     def check_files(self, problems: Problems) -> None:
@@ -139,10 +142,27 @@ class AnsibleInventory:
         groups = {_plain(str(group.name)) for group in self._inventory.get_host(host).get_groups()}
         return tuple(sorted(groups - {"all", "ungrouped"}))
 
-    @property
-    def known_names(self) -> tuple[set[str], set[str]]:
-        """Return the names of all hosts and of all groups."""
-        return {str(name) for name in self._inventory.hosts}, {str(name) for name in self._inventory.groups}
+    def orphans(self) -> list[Problem]:
+        """Return the variables files that no host or group reads: most often a name that was mistyped."""
+        found = []
+        for folder, what, known in (
+            ("group_vars", "group", sorted(map(str, self._inventory.groups))),
+            ("host_vars", "host", sorted(map(str, self._inventory.hosts))),
+        ):
+            for path in sorted((self.folder / folder).glob("[!.]*")):
+                name = path.name if path.is_dir() else path.name.removesuffix(path.suffix)
+                if name in known or path.name in known or path.suffix not in _VARS_SUFFIXES:
+                    continue
+                near = difflib.get_close_matches(name, known, n=1)
+                found.append(
+                    Problem(
+                        self._relative(path),
+                        f"nothing reads this: the inventory has no {what} '{name}'",
+                        expected=f"one of {', '.join(known)}",
+                        remedy=f"Did you mean '{near[0]}'?" if near else "",
+                    )
+                )
+        return found
 
     def raw_variables(self, host: str) -> RawVariables:
         """Return a host's variables as loaded, by Ansible's precedence, not yet templated."""

@@ -43,6 +43,7 @@ class Site:
         hosts: in inventory order.
         shown: the folder as the user wrote it, for messages.
         warnings: what Ansible warned about while it read the folder.
+        orphans: variables files that no host or group reads.
     """
 
     name: str
@@ -50,6 +51,7 @@ class Site:
     hosts: tuple[Host, ...]
     shown: Path = Path()
     warnings: tuple[str, ...] = ()
+    orphans: tuple[Problem, ...] = ()
 
     @property
     def lock_path(self) -> Path:
@@ -123,13 +125,13 @@ def load_site(inventory: Path, *, vault_password_file: Path | None = None) -> Si
             positions.learn_keys(raw.own)
             variables = source.template(raw, positions, problems)
             hosts.append(Host(name, source.groups(name), variables, frozenset(secrets), positions))
-        warnings = source.warnings
+        warnings, orphans = source.warnings, tuple(source.orphans())
     problems.found = list(dict.fromkeys(problems.found))  # one mistake in group_vars would come once for each host
     problems.raise_if_any()
     names_of_site = {host.variables.get("edge_site") for host in hosts}
     common = names_of_site.pop() if len(names_of_site) == 1 else None
     name = common if isinstance(common, str) and common else folder.name
-    return Site(name, folder, tuple(hosts), inventory, warnings)
+    return Site(name, folder, tuple(hosts), inventory, warnings, orphans)
 
 
 def _folder(inventory: Path) -> Path:

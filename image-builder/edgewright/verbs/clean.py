@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from edgewright import leftovers
 from edgewright.exits import ExitCode
+from edgewright.paths import project_root
 from edgewright.reporter import Reporter, amount
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def _chosen(options: argparse.Namespace, cache: Path | None) -> list[leftovers.L
         from edgewright.site import load_site  # only the output's place depends on the inventory
 
         site = load_site(options.inventory, vault_password_file=options.vault_password_file)
-        folder = Path(options.output) if isinstance(options.output, str) else Path("build") / site.name
+        folder = Path(options.output) if isinstance(options.output, str) else project_root() / "build" / site.name
         chosen += leftovers.outputs(folder, site.name)
     return chosen
 

@@ -83,11 +83,11 @@ def test_a_stage_in_use_is_left_alone(edgewright: Run, inventory: Write, cache: 
 
 
 def test_output_is_the_image_and_its_evidence_alone(edgewright: Run, inventory: Write, tmp_path: Path) -> None:
-    output = tmp_path / "build" / "test"
-    output.mkdir(parents=True)
+    output = tmp_path / "elsewhere"
+    output.mkdir()
     for name in ("test.raw", "test.raw.bmap", "test.spdx.json", "SHA256SUMS", "manifest.json", "holiday.jpg"):
         (output / name).write_text("x")
-    assert edgewright("clean", "-i", inventory({}), "--output").returncode == 0
+    assert edgewright("clean", "-i", inventory({}), "--output", "elsewhere").returncode == 0
     assert [path.name for path in output.iterdir()] == ["holiday.jpg"]
 
 

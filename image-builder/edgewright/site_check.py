@@ -1,0 +1,124 @@
+"""Whether a site can be built: the domain's own rules on every host, and what only the builder can look up.
+
+The order is: schema and meaning (``module_utils/site``), then the recipes and files that sources name. All mistakes
+come at once, each at the line it was written on.
+"""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.edgewright.edge.plugins.module_utils.artifact_source import (
+    BuildSource,
+    FileSource,
+    parse_source,
+)
+from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError, Problem, Problems
+from ansible_collections.edgewright.edge.plugins.module_utils.fields import UnfitError
+from ansible_collections.edgewright.edge.plugins.module_utils.inference_service import inference_services
+from ansible_collections.edgewright.edge.plugins.module_utils.network import Network
+from ansible_collections.edgewright.edge.plugins.module_utils.virtual_machine import virtual_machines
+
+from edgewright.paths import containers_dir, guests_dir
+from edgewright.redaction import redact
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from edgewright.site import Host, Site
+
+_READERS: tuple[Callable[[dict[str, Any]], object], ...] = (
+    lambda v: Network.from_inventory(v.get("edge_network") or {}, where="edge_network"),
+    lambda v: virtual_machines(
+        v.get("edge_virtual_machines"), where="edge_virtual_machines", site=v.get("edge_site", "")
+    ),
+    lambda v: inference_services(v.get("edge_inference_services"), where="edge_inference_services"),
+)
+_RECIPES = {"containers": (containers_dir, "container.yml"), "guests": (guests_dir, "guest.yml")}
+
+
+def refuse_bad_site(site: Site) -> None:
+    """Stop unless the site can be built.
+
+    Raises:
+        EdgeError: every mistake of the inventory.
+    """
+    if found := [*domain_problems(site), *builder_problems(site)]:
+        raise EdgeError(found)
+
+
+def domain_problems(site: Site) -> list[Problem]:
+    """Return what the domain finds wrong in the hosts' variables, each at the line it was written on."""
+    found: list[Problem] = []
+    for host in site.hosts:
+        for read in _READERS:
+            try:
+                read(host.variables)
+            except EdgeError as error:
+                found += [_located(problem, site, host) for problem in error.problems]
+    return list(dict.fromkeys(found))
+
+
+def _located(problem: Problem, site: Site, host: Host) -> Problem:
+    found, expected = redact(problem.found), redact(problem.expected)
+    return replace(problem, where=site.where(host.name, problem.where), found=found, expected=expected)
+
+
+def builder_problems(site: Site) -> list[Problem]:
+    """Return the sources that name a recipe or a file that is not there."""
+    problems = Problems()
+    for host in site.hosts:
+        for key, value in _sources(host):
+            try:
+                source = parse_source(value)
+            except UnfitError:
+                continue  # the domain's check tells it, or it is a container image of a registry
+            where = site.where(host.name, key)
+            if isinstance(source, BuildSource):
+                _check_recipe(source, where, problems)
+            elif isinstance(source, FileSource):
+                _check_file(source, where, site.inventory, problems)
+    return list(dict.fromkeys(problems.found))
+
+
+def _sources(host: Host) -> Iterator[tuple[str, Any]]:
+    """Yield key path and value of every source string; what is malformed is passed over."""
+    for variable, key in (("edge_inference_services", "models"), ("edge_virtual_machines", "disks")):
+        for index, entry in enumerate(_list(host.variables.get(variable))):
+            if not isinstance(entry, dict):
+                continue
+            if "image" in entry:
+                yield f"{variable}[{index}].image", entry["image"]
+            for number, item in enumerate(_list(entry.get(key))):
+                if isinstance(item, dict) and "source" in item:
+                    yield f"{variable}[{index}].{key}[{number}].source", item["source"]
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _check_recipe(source: BuildSource, where: str, problems: Problems) -> None:
+    folder, file = _RECIPES[source.kind]
+    if (folder() / source.name / file).is_file():
+        return
+    known = sorted(path.parent.name for path in folder().glob(f"*/{file}"))
+    near = difflib.get_close_matches(source.name, known, n=1)
+    problems.add(
+        where,
+        "there is no such recipe",
+        found=str(source),
+        expected=f"one of {', '.join(known)}" if known else "",
+        remedy=f"Did you mean '{near[0]}'?" if near else f"Write image-builder/{source.kind}/{source.name}/{file}.",
+    )
+
+
+def _check_file(source: FileSource, where: str, inventory: Path, problems: Problems) -> None:
+    path = inventory / source.path
+    if path.is_file():
+        return
+    what = "this is a folder, not a file" if path.is_dir() else "there is no such file in the inventory folder"
+    problems.add(where, what, found=str(source), remedy=f"Put the file at {path}, or correct the path.")
