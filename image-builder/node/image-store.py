@@ -69,9 +69,9 @@ def main() -> None:
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
-    # podman takes these locks, shared, even where it cannot write; they must exist.
-    for name in ("overlay-layers/layers.lock", "overlay-images/images.lock"):
-        (storage / name).touch(mode=0o644)
+    # podman takes these locks, shared, even where it cannot write: they must exist. What they hold is who wrote last.
+    for name in ("overlay-layers/layers.lock", "overlay-images/images.lock", "overlay-containers/containers.lock"):
+        (storage / name).write_bytes(b"")
     for path in [storage, *storage.rglob("*")]:
         relative = path.relative_to(storage).parts
         own = len(relative) < 4 or relative[2] != "diff"

@@ -21,6 +21,14 @@ _EXCLUDED = (
     "/usr/share/bug/*",
 )
 
+# How the tree was made is no part of it: the repository's path would differ from build to build.
+_FORGET = r"""
+set -eu
+rm -rf "$1"/etc/apt/sources.list "$1"/etc/apt/apt.conf.d/99mmdebstrap "$1"/etc/dpkg/dpkg.cfg.d/99mmdebstrap
+rm -rf "$1"/var/lib/apt/lists "$1"/var/cache/apt "$1"/var/log/apt "$1"/var/log/bootstrap.log "$1"/var/log/dpkg.log
+rm -f "$1"/var/log/alternatives.log "$1"/var/lib/dpkg/*-old "$1"/var/cache/debconf/*-old "$1"/var/cache/ldconfig/aux-cache
+"""
+
 
 def make_tree(
     lock: Lock,
@@ -80,3 +88,4 @@ def make_tree(
         f"deb [trusted=yes] copy:{repository} ./",
     ]
     as_root(command, log=log)
+    as_root(["sh", "-c", _FORGET, "forget", destination], log=log)
