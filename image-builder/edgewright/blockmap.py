@@ -1,8 +1,9 @@
 """Block maps (bmap 2.0): which blocks of a disk image matter, with a checksum of every range.
 
-The file is what bmaptool reads and writes (Debian package bmap-tools, bmaptools/BmapCreate.py and BmapCopy.py). bmaptool takes a
-sparse file's holes for what does not matter, which depends on the file system that the image happens to lie on, and on who copied it.
-Here, content decides: a block matters when it is not all zero, or when ``edgewright.significance`` says that its zeros are meant.
+The file is what bmaptool reads and writes (Debian package bmap-tools, bmaptools/BmapCreate.py and BmapCopy.py).
+bmaptool takes a sparse file's holes for what does not matter, which depends on the file system that the image happens
+to lie on, and on who copied it. Here, content decides: a block matters when it is not all zero, or when
+``edgewright.significance`` says that its zeros are meant.
 """
 
 from __future__ import annotations
@@ -185,7 +186,7 @@ class _Reader:
 
 
 def make(image: Path, meant: Iterable[tuple[int, int]] = ()) -> BlockMap:
-    """Make the map of ``image``: its blocks that are not zero, and those that ``meant`` (offset, size in bytes) touches.
+    """Make the map of ``image``: its blocks that are not zero, and those that ``meant`` (offset, size) touches.
 
     Reads the image once, but for its holes.
     """
@@ -198,7 +199,7 @@ def make(image: Path, meant: Iterable[tuple[int, int]] = ()) -> BlockMap:
         for offset, length in _data(stream.fileno(), size):
             _mark(stream.fileno(), offset, length, wanted)
         ranges = []
-        for match in re.finditer(rb"\1+", wanted):
+        for match in re.finditer(rb"\x01+", wanted):
             first, end = match.start() * BLOCK_SIZE, min(match.end() * BLOCK_SIZE, size)
             digest = hashlib.sha256()
             for offset in range(first, end, _READ):

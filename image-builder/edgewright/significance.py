@@ -1,9 +1,9 @@
 """Which zeros of a disk image are meant, so that they must reach a medium that held something else before.
 
-A block map leaves out what is zero. On a medium with a past that is wrong where zeros carry meaning: a free entry of a FAT,
-a zero block of a verified root, an empty bitmap. It is right where nobody looks: free clusters, the empty slot of the next
-update, what lies behind the end of a file system. Each file system is asked in its own terms; one that is not known is
-taken whole, so that a mistake costs time and not data.
+A block map leaves out what is zero. On a medium with a past that is wrong where zeros carry meaning: a free entry of
+a FAT, a zero block of a verified root, an empty bitmap. It is right where nobody looks: free clusters, the empty
+slot of the next update, what lies behind the end of a file system. Each file system is asked in its own terms; one that
+is not known is taken whole, so that a mistake costs time and not data.
 """
 
 from __future__ import annotations
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
 
 Extent = tuple[int, int]  # offset and size in bytes
 
-# blkid(8) finds old file systems by magic numbers, the farthest of which (btrfs) lies 64 KiB + 64 bytes in; an empty slot
-# must not look like the file system that was there before.
+# blkid(8) finds old file systems by magic numbers, the farthest of which (btrfs) lies 64 KiB + 64 bytes in; an empty
+# slot must not look like the file system that was there before.
 _SIGNATURES = 128 * 1024
 _TABLE = 1024**2  # everything in front of the first partition: protective MBR, GPT
 
@@ -86,7 +86,7 @@ def _is_fat(head: bytes) -> bool:
 
 
 def _fat(head: bytes, stream: BinaryIO, _image: Path, start: int) -> list[Extent]:
-    """Take the tables, the root folder and every cluster in use (Microsoft FAT specification 1.03, sections 3 and 4)."""
+    """Take the tables, the root folder and every cluster in use (Microsoft FAT specification 1.03, sections 3, 4)."""
     sector, per_cluster, reserved, tables, root_entries = struct.unpack_from("<HBHBH", head, 11)
     (table16,) = struct.unpack_from("<H", head, 22)
     (table32,) = struct.unpack_from("<I", head, 36)
