@@ -71,7 +71,7 @@ class AnsibleInventory:
     def warnings(self) -> tuple[str, ...]:
         """What Ansible said while it worked, one entry a message."""
         self._noise.flush()
-        said = self._noise.buffer.getvalue().decode()  # type: ignore[attr-defined] # it is the BytesIO given above
+        said = self._noise.buffer.getvalue().decode()
         parts = re.split(r"^\[WARNING\]: ", said, flags=re.MULTILINE)
         return tuple(dict.fromkeys(redact(" ".join(part.split())) for part in parts if part.strip()))
 

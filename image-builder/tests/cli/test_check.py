@@ -1,0 +1,271 @@
+"""``edgewright check``: exact texts of what it finds, in good and bad inventories."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from conftest import Run, Write
+
+ROOT = Path(__file__).parents[3]
+SECRET = "correct horse battery staple"
+SERVICE = "edge_inference_services:\n  - name: svc\n    image: build:containers/inference-server\n    port: 8080\n"
+MODEL = "    models: [{name: m, source: 'file:m.onnx'}]\n"
+MACHINE = "edge_virtual_machines:\n  - name: vm\n    memory: 64MiB\n"
+COMMON = "edge_site: test\nedge_runtime: podman\nedge_virtualization: emulation\n"
+CORRECT = "Correct the file; `yamllint` shows its structure."
+DEFINE = "Define the variable in group_vars or host_vars, or correct the template."
+VAULT = "Give the password with --vault-password-file FILE, or set ANSIBLE_VAULT_PASSWORD_FILE."
+
+# files over the valid inventory of conftest → every error, exactly
+STRUCTURE = {
+    "syntax error": (
+        {"group_vars/all.yml": "a: 1\n  b: 2\n"},
+        [f"site/group_vars/all.yml:2: YAML parsing failed: Mapping values are not allowed in this context. {CORRECT}"],
+    ),
+    "syntax errors in two files": (
+        {"group_vars/all.yml": "a: [1\n", "host_vars/box-1.yml": "b: 'x\n"},
+        [
+            f"site/group_vars/all.yml:2: YAML parsing failed: While parsing a flow sequence did not find expected ',' or ']'. {CORRECT}",
+            f"site/host_vars/box-1.yml:2: YAML parsing failed: Values starting with a quote must end with the same quote"
+            f" (found unexpected end of stream). {CORRECT}",
+        ],
+    ),
+    "duplicate key": (
+        {"group_vars/all.yml": "a: 1\nb: 2\na: 3\n"},
+        [f"site/group_vars/all.yml:3: YAML parsing failed: Found duplicate mapping key 'a'. {CORRECT}"],
+    ),
+    "list instead of variables": (
+        {"group_vars/all.yml": "- a\n"},
+        [
+            "site/group_vars/all.yml: a variables file must be a mapping of names to values; found a list."
+            " Write `name: value` lines."
+        ],
+    ),
+    "no hosts file": (
+        {"hosts.yml": ""},
+        [
+            "site: the inventory folder has no hosts file; expected hosts.yml."
+            " Create hosts.yml with the site's hosts (docs/inventory.md)."
+        ],
+    ),
+    "no hosts": (
+        {"hosts.yml": "all:\n  hosts:\n"},
+        [
+            "site/hosts.yml: the inventory has no hosts; expected at least one host below all: hosts:."
+            " Add the site's nodes (docs/inventory.md)."
+        ],
+    ),
+    "hosts is a list": (
+        {"hosts.yml": "all:\n  hosts: [box-1]\n"},
+        [
+            f'site/hosts.yml: Invalid "hosts" entry for "all" group, requires a dictionary, found "list" instead. {CORRECT}'
+        ],
+    ),
+    "undefined variables, nested ones too": (
+        {"group_vars/all.yml": "edge_site: '{{ naem }}'\na:\n  - b: '{{ c.d }}'\n"},
+        [
+            f"site/group_vars/all.yml:1: edge_site: 'naem' is undefined; found {{{{ naem }}}}. {DEFINE}",
+            f"site/group_vars/all.yml:3: a[0].b: 'c' is undefined; found {{{{ c.d }}}}. {DEFINE}",
+        ],
+    ),
+    "bad template": (
+        {"host_vars/box-1.yml": "a: '{{ 1 | nofilter }}'\n"},
+        [
+            "site/host_vars/box-1.yml:1: a: Syntax error in template: No filter named 'nofilter'; found"
+            f" {{{{ 1 | nofilter }}}}. {DEFINE}"
+        ],
+    ),
+    "vault value without a password": (
+        {"group_vars/all.yml": "a: !vault |\n  $ANSIBLE_VAULT;1.1;AES256\n  6162\n"},
+        [
+            "site/group_vars/all.yml:1: a: a vault value cannot be decrypted; found Attempting to decrypt but no vault"
+            f" secrets found. {VAULT}"
+        ],
+    ),
+    "vault file without a password": (
+        {"group_vars/all.yml": "$ANSIBLE_VAULT;1.1;AES256\n6162\n"},
+        [
+            "site/group_vars/all.yml: the encrypted file cannot be read; found Attempting to decrypt but no vault"
+            f" secrets found. {VAULT}"
+        ],
+    ),
+}
+
+
+def errors_of(done: subprocess.CompletedProcess[str]) -> list[str]:
+    """Every error line, as ``error:`` begins it."""
+    return [line.removeprefix("error: ") for line in done.stderr.splitlines() if line.startswith("error: ")]
+
+
+@pytest.mark.parametrize("name", STRUCTURE)
+def test_what_cannot_be_read_is_told_exactly(edgewright: Run, inventory: Write, name: str) -> None:
+    files, expected = STRUCTURE[name]
+    done = edgewright("check", "-i", inventory(files))
+    assert errors_of(done) == expected
+    assert (done.returncode, done.stdout) == (2, "")
+
+
+def test_a_missing_folder_names_those_that_are_there(edgewright: Run, inventory: Write) -> None:
+    inventory({})
+    done = edgewright("check", "-i", "sites")
+    assert done.returncode == 2
+    assert errors_of(done) == [
+        "sites: no such inventory folder; expected one of site in .. Give the folder that holds the site's hosts.yml"
+        " with -i."
+    ]
+
+
+def test_a_hosts_file_instead_of_its_folder(edgewright: Run, inventory: Write) -> None:
+    done = edgewright("check", "-i", inventory({}) / "hosts.yml")
+    assert errors_of(done) == ["site/hosts.yml: the inventory must be a folder; found a file. Use its folder: -i site"]
+
+
+@pytest.mark.parametrize("folder", ["inventories/demo", "image-builder/tests/inventories/three-nodes"])
+def test_our_own_inventories_are_right(edgewright: Run, folder: str) -> None:
+    done = edgewright("check", "-i", ROOT / folder, "--json")
+    assert done.returncode == 0, done.stderr
+    answer = json.loads(done.stdout)
+    assert answer["errors"] == []
+    assert answer["site"] == Path(folder).name
+
+
+def test_the_answer_for_people_and_for_scripts(edgewright: Run, inventory: Write) -> None:
+    folder = inventory({"host_vars/box-1/services.yml": SERVICE + MODEL, "m.onnx": "x"})
+    done = edgewright("check", "-i", folder)
+    assert done.stdout == (
+        "site: site 'test', 1 host, no mistakes.\n  box-1: 1 inference service, no virtual machines\n"
+    )
+    answer = json.loads(edgewright("check", "-i", folder, "--json").stdout)
+    assert {key: value for key, value in answer.items() if key != "warnings"} == {
+        "site": "test",
+        "hosts": [{"name": "box-1", "inference_services": ["svc"], "virtual_machines": []}],
+        "errors": [],
+    }
+    assert all(set(warning) == {"where", "what", "found", "expected", "remedy"} for warning in answer["warnings"])
+
+
+def test_errors_for_scripts(edgewright: Run, inventory: Write) -> None:
+    done = edgewright("check", "-i", inventory({"group_vars/all.yml": "edge_site: '{{ naem }}'\n"}), "--json")
+    assert done.returncode == 2
+    assert json.loads(done.stdout) == {
+        "errors": [
+            {
+                "where": "site/group_vars/all.yml:1: edge_site",
+                "what": "'naem' is undefined",
+                "found": "{{ naem }}",
+                "expected": "",
+                "remedy": DEFINE,
+            }
+        ]
+    }
+
+
+def test_a_site_without_a_lock_is_a_warning_with_its_remedy(edgewright: Run, inventory: Write) -> None:
+    folder = inventory({})
+    done = edgewright("check", "-i", folder)
+    text = "site/site.lock.yml: the site is not locked yet. Run `edgewright lock -i site` where there is a network."
+    assert (done.returncode, f"warning: {text}" in done.stderr) == (0, True)
+    strict = edgewright("check", "-i", folder, "--strict")
+    assert (strict.returncode, text in errors_of(strict)) == (2, True)
+
+
+def test_files_of_unknown_hosts_and_groups_are_warned_about(edgewright: Run, inventory: Write) -> None:
+    done = edgewright("check", "-i", inventory({"host_vars/box-l.yml": "a: 1\n", "group_vars/shops.yml": "a: 1\n"}))
+    assert (
+        "warning: site/host_vars/box-l.yml: nothing reads this: the inventory has no host 'box-l'; expected one of"
+        " box-1. Did you mean 'box-1'?"
+    ) in done.stderr
+    assert "site/group_vars/shops.yml: nothing reads this: the inventory has no group 'shops'" in done.stderr
+
+
+def test_missing_programs_are_warned_about_with_the_package_to_install(
+    edgewright: Run, inventory: Write, tmp_path: Path
+) -> None:
+    done = edgewright("check", "-i", inventory({}), PATH=str(tmp_path))
+    assert done.returncode == 0
+    expected = [
+        "mmdebstrap is missing (makes the trees of Debian packages). Run `sudo apt-get install mmdebstrap`.",
+        "unshare is missing (gives the build a root user of its own). Run `sudo apt-get install util-linux`.",
+        "qemu-system-x86_64 is missing (runs the image). Run `sudo apt-get install qemu-system-x86`.",
+    ]
+    if os.geteuid() != 0:
+        expected.append(
+            "newuidmap is missing (maps the ids of a tree to an ordinary user's). Run `sudo apt-get install uidmap`."
+        )
+    for text in expected:
+        assert f"warning: this machine: {text}" in done.stderr.splitlines()
+
+
+def test_a_source_that_is_not_there(edgewright: Run, inventory: Write) -> None:
+    folder = inventory(
+        {
+            "group_vars/all.yml": COMMON + SERVICE.replace("inference-server", "inference-srver") + MODEL,
+            "host_vars/box-1/vm.yml": MACHINE + "    disks: [{source: 'build:guests/nonesuch'}]\n",
+            "m.onnx/x": "",
+        }
+    )
+    done = edgewright("check", "-i", folder)
+    assert done.returncode == 2
+    assert errors_of(done)[0] == (
+        "site/group_vars/all.yml:6: edge_inference_services[0].image: there is no such recipe;"
+        " found build:containers/inference-srver; expected one of inference-server. Did you mean 'inference-server'?"
+    )
+
+
+@pytest.fixture
+def vaulted(inventory: Write, tmp_path: Path) -> Path:
+    """An inventory whose port and whose password are vault-encrypted, and are wrong or used wrongly."""
+    (tmp_path / "password").write_text("opensesame\n")
+
+    def encrypt(name: str, text: str) -> str:
+        command = [Path(sys.executable).parent / "ansible-vault", "encrypt_string", "--stdin-name", name]
+        command += ["--vault-password-file", tmp_path / "password"]
+        return subprocess.run(command, input=text, capture_output=True, text=True, check=True).stdout + "\n"
+
+    return inventory(
+        {
+            "group_vars/all/main.yml": COMMON,
+            "group_vars/all/vault.yml": encrypt("secret", SECRET),
+            "group_vars/all.yml": "",
+            "group_vars/all/use.yml": SERVICE.replace("8080", "'{{ secret }}'")
+            + "    models: [{name: m, source: '{{ secret }}'}]\nbad: '{{ secret | from_json }}'\n",
+        }
+    )
+
+
+def test_a_vault_secret_is_never_shown(edgewright: Run, vaulted: Path, tmp_path: Path) -> None:
+    outputs = []
+    for words in ([], ["--json"], ["-v"]):
+        done = edgewright("check", "-i", vaulted, "--vault-password-file", "password", *words)
+        assert done.returncode == 2
+        outputs += [done.stdout, done.stderr]
+    (vaulted_use := tmp_path / "site/group_vars/all/use.yml").write_text(vaulted_use.read_text().replace("bad:", "#"))
+    done = edgewright("check", "-i", vaulted, "--vault-password-file", "password")
+    assert done.returncode == 2
+    assert "edge_inference_services[0].port" in done.stderr
+    outputs += [done.stdout, done.stderr]
+    outputs += [path.read_text() for path in (tmp_path / "cache" / "logs").iterdir()]
+    assert len(outputs) >= 12
+    for output in outputs:
+        assert SECRET not in output
+        assert "battery" not in output
+
+
+def test_a_wrong_vault_password_is_told(edgewright: Run, vaulted: Path, tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("wrong\n")
+    (error,) = errors_of(edgewright("check", "-i", vaulted, "--vault-password-file", "password"))
+    assert error.startswith("site/group_vars/all/vault.yml:1: secret: a vault value cannot be decrypted; found ")
+    assert error.endswith(VAULT)
+
+
+def test_a_missing_vault_password_file_is_told(edgewright: Run, vaulted: Path) -> None:
+    (error,) = errors_of(edgewright("check", "-i", vaulted, "--vault-password-file", "nowhere"))
+    assert error.startswith("nowhere: the vault password file cannot be used; found ")
