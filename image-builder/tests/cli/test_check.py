@@ -33,9 +33,14 @@ STRUCTURE = {
     "syntax errors in two files": (
         {"group_vars/all.yml": "a: [1\n", "host_vars/box-1.yml": "b: 'x\n"},
         [
-            f"site/group_vars/all.yml:2: YAML parsing failed: While parsing a flow sequence did not find expected ',' or ']'. {CORRECT}",
-            f"site/host_vars/box-1.yml:2: YAML parsing failed: Values starting with a quote must end with the same quote"
-            f" (found unexpected end of stream). {CORRECT}",
+            (
+                "site/group_vars/all.yml:2: YAML parsing failed: While parsing a flow sequence did not find expected ','"
+                f" or ']'. {CORRECT}"
+            ),
+            (
+                "site/host_vars/box-1.yml:2: YAML parsing failed: While scanning a quoted scalar found unexpected end of"
+                f" stream. {CORRECT}"
+            ),
         ],
     ),
     "duplicate key": (
@@ -45,28 +50,37 @@ STRUCTURE = {
     "list instead of variables": (
         {"group_vars/all.yml": "- a\n"},
         [
-            "site/group_vars/all.yml: a variables file must be a mapping of names to values; found a list."
-            " Write `name: value` lines."
+            (
+                "site/group_vars/all.yml: a variables file must be a mapping of names to values; found a list."
+                " Write `name: value` lines."
+            )
         ],
     ),
     "no hosts file": (
         {"hosts.yml": ""},
         [
-            "site: the inventory folder has no hosts file; expected hosts.yml."
-            " Create hosts.yml with the site's hosts (docs/inventory.md)."
+            (
+                "site: the inventory folder has no hosts file; expected hosts.yml."
+                " Create hosts.yml with the site's hosts (docs/inventory.md)."
+            )
         ],
     ),
     "no hosts": (
         {"hosts.yml": "all:\n  hosts:\n"},
         [
-            "site/hosts.yml: the inventory has no hosts; expected at least one host below all: hosts:."
-            " Add the site's nodes (docs/inventory.md)."
+            (
+                "site/hosts.yml: the inventory has no hosts; expected at least one host below all: hosts:."
+                " Add the site's nodes (docs/inventory.md)."
+            )
         ],
     ),
     "hosts is a list": (
         {"hosts.yml": "all:\n  hosts: [box-1]\n"},
         [
-            f'site/hosts.yml: Invalid "hosts" entry for "all" group, requires a dictionary, found "list" instead. {CORRECT}'
+            (
+                'site/hosts.yml: Invalid "hosts" entry for "all" group, requires a dictionary, found "list" instead.'
+                f" {CORRECT}"
+            )
         ],
     ),
     "undefined variables, nested ones too": (
@@ -79,22 +93,28 @@ STRUCTURE = {
     "bad template": (
         {"host_vars/box-1.yml": "a: '{{ 1 | nofilter }}'\n"},
         [
-            "site/host_vars/box-1.yml:1: a: Syntax error in template: No filter named 'nofilter'; found"
-            f" {{{{ 1 | nofilter }}}}. {DEFINE}"
+            (
+                "site/host_vars/box-1.yml:1: a: Syntax error in template: No filter named 'nofilter'; found"
+                f" {{{{ 1 | nofilter }}}}. {DEFINE}"
+            )
         ],
     ),
     "vault value without a password": (
         {"group_vars/all.yml": "a: !vault |\n  $ANSIBLE_VAULT;1.1;AES256\n  6162\n"},
         [
-            "site/group_vars/all.yml:1: a: a vault value cannot be decrypted; found Attempting to decrypt but no vault"
-            f" secrets found. {VAULT}"
+            (
+                "site/group_vars/all.yml:1: a: a vault value cannot be decrypted; found Attempting to decrypt but no vault"
+                f" secrets found. {VAULT}"
+            )
         ],
     ),
     "vault file without a password": (
         {"group_vars/all.yml": "$ANSIBLE_VAULT;1.1;AES256\n6162\n"},
         [
-            "site/group_vars/all.yml: the encrypted file cannot be read; found Attempting to decrypt but no vault"
-            f" secrets found. {VAULT}"
+            (
+                "site/group_vars/all.yml: the encrypted file cannot be read; found Attempting to decrypt but no vault"
+                f" secrets found. {VAULT}"
+            )
         ],
     ),
 }
@@ -118,8 +138,10 @@ def test_a_missing_folder_names_those_that_are_there(edgewright: Run, inventory:
     done = edgewright("check", "-i", "sites")
     assert done.returncode == 2
     assert errors_of(done) == [
-        "sites: no such inventory folder; expected one of site in .. Give the folder that holds the site's hosts.yml"
-        " with -i."
+        (
+            "sites: no such inventory folder; expected one of site in .. Give the folder that holds the site's hosts.yml"
+            " with -i."
+        )
     ]
 
 
