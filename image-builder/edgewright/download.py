@@ -205,6 +205,9 @@ class _Run:
             except OSError as error:
                 name = str(self.store.partial_path(wanted.digest))
                 raise OSError(error.errno, error.strerror or str(error), name) from error
+            finally:
+                if _part_size(self.store, wanted) == 0:
+                    self.store.discard_partial(wanted.digest)
 
     def _from_mirrors(self, wanted: Wanted, part: BinaryIO) -> None:
         reasons: list[Permanent | Transient] = []
@@ -231,8 +234,6 @@ class _Run:
         gone = bool(reasons) and isinstance(reasons[0], Permanent)
         if wanted.urls and urlsplit(wanted.urls[0]).netloc in self._silent:
             self._stop.set()  # the network is down: the others would only wait for the same
-        if _part_size(self.store, wanted) == 0:
-            self.store.discard_partial(wanted.digest)
         if gone:
             what, remedy = (
                 "no mirror has it any more",
@@ -318,7 +319,7 @@ class _Run:
         return f"sha256:{hasher.hexdigest()}"
 
     def _chunks(self, response: httpx.Response) -> Iterator[bytes]:
-        for chunk in response.iter_raw(_CHUNK):
+        for chunk in response.iter_raw():  # with a chunk size it would swallow what came before a cut
             if self._stop.is_set():
                 raise _Stopped
             yield chunk
