@@ -34,12 +34,12 @@ STRUCTURE = {
         {"group_vars/all.yml": "a: [1\n", "host_vars/box-1.yml": "b: 'x\n"},
         [
             (
-                "site/group_vars/all.yml:2: YAML parsing failed: While parsing a flow sequence did not find expected ','"
-                f" or ']'. {CORRECT}"
+                "site/group_vars/all.yml:2: YAML parsing failed: While parsing a flow sequence did not find expected"
+                f" ',' or ']'. {CORRECT}"
             ),
             (
-                "site/host_vars/box-1.yml:2: YAML parsing failed: While scanning a quoted scalar found unexpected end of"
-                f" stream. {CORRECT}"
+                "site/host_vars/box-1.yml:2: YAML parsing failed: While scanning a quoted scalar found unexpected end"
+                f" of stream. {CORRECT}"
             ),
         ],
     ),
@@ -103,8 +103,8 @@ STRUCTURE = {
         {"group_vars/all.yml": "a: !vault |\n  $ANSIBLE_VAULT;1.1;AES256\n  6162\n"},
         [
             (
-                "site/group_vars/all.yml:1: a: a vault value cannot be decrypted; found Attempting to decrypt but no vault"
-                f" secrets found. {VAULT}"
+                "site/group_vars/all.yml:1: a: a vault value cannot be decrypted; found Attempting to decrypt but no"
+                f" vault secrets found. {VAULT}"
             )
         ],
     ),
@@ -139,8 +139,8 @@ def test_a_missing_folder_names_those_that_are_there(edgewright: Run, inventory:
     assert done.returncode == 2
     assert errors_of(done) == [
         (
-            "sites: no such inventory folder; expected one of site in .. Give the folder that holds the site's hosts.yml"
-            " with -i."
+            "sites: no such inventory folder; expected one of site in .. Give the folder that holds the site's"
+            " hosts.yml with -i."
         )
     ]
 

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,8 +16,6 @@ from edgewright import __version__
 from edgewright.cli import VERBS
 
 if TYPE_CHECKING:
-    from pathlib import Path
-
     from conftest import Run, Write
 
 
@@ -156,3 +155,105 @@ def _open_when_read(fifo: Path, process: subprocess.Popen[str]) -> int:
             return os.open(fifo, os.O_WRONLY | os.O_NONBLOCK)
         except OSError:
             time.sleep(0.02)
+
+
+VERB = """
+import sys, types
+from pathlib import Path
+from edgewright import cli
+from edgewright.tools.process import run
+def work(options, reporter):
+    with reporter.step("Working"):
+        {statement}
+verb = types.ModuleType("edgewright.verbs.work")
+verb.HELP, verb.add_arguments, verb.run = "Test.", lambda parser: None, work
+sys.modules[verb.__name__] = verb
+cli.VERBS["work"] = cli.Verb("test", (), needs_inventory=False)
+sys.exit(cli.main(["work", *sys.argv[1:]]))
+"""
+
+FAILURES = {
+    "a failing program": (
+        "run(['sh', '-c', 'echo one >&2; echo two words >&2; exit 3'])",
+        [
+            "error: sh failed with exit status 3",
+            "  command: sh -c 'echo one >&2; echo two words >&2; exit 3'",
+            "  | one",
+            "  | two words",
+        ],
+    ),
+    "a missing program": (
+        "run(['no-such-program', '--option'])",
+        [
+            "error: no-such-program is not installed",
+            "  command: no-such-program --option",
+            "  Install no-such-program.",
+        ],
+    ),
+    "a full disk": (
+        "open('/dev/full', 'w').write('x' * 100_000)",
+        [
+            (
+                "error: No space left on device. Free some space, run `edgewright clean`, or choose another disk with"
+                " --cache and --output."
+            )
+        ],
+    ),
+    "a forbidden place": (
+        "open('/proc/version', 'w')" if os.geteuid() else "Path('/proc/new').mkdir()",
+        ["error: /proc/"],
+    ),
+    "a bug": (
+        "1 / 0",
+        [
+            (
+                "error: unexpected ZeroDivisionError: division by zero. This is a bug in edgewright: please report it"
+                " with the log."
+            )
+        ],
+    ),
+}
+
+
+@pytest.mark.parametrize("name", FAILURES)
+def test_work_that_fails_says_what_and_where_the_log_is(environment: dict[str, str], tmp_path: Path, name: str) -> None:
+    statement, expected = FAILURES[name]
+    program = [sys.executable, "-c", VERB.format(statement=statement)]
+    done = subprocess.run(program, capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 1
+    first, *lines = done.stderr.splitlines()
+    assert first.startswith("✗ Working (")
+    assert lines[-1].startswith(f"Details: {tmp_path}/cache/logs/")
+    assert len(lines) == len(expected) + 1
+    assert all(line.startswith(text) for line, text in zip(lines, expected, strict=False))
+    log = Path(lines[-1].removeprefix("Details: ")).read_text()
+    assert "Traceback" in log
+    as_json = subprocess.run([*program, "--json"], capture_output=True, text=True, check=False, env=environment)
+    answer = json.loads(as_json.stdout)
+    assert (as_json.returncode, len(answer["errors"]), Path(answer["log"]).is_file()) == (1, 1, True)
+
+
+def test_a_need_for_the_network_has_its_own_exit_code(environment: dict[str, str]) -> None:
+    statement = (
+        "from edgewright.exits import NeedsNetworkError;"
+        "from ansible_collections.edgewright.edge.plugins.module_utils.errors import Problem;"
+        "raise NeedsNetworkError(Problem('', 'not fetched', remedy='Run `edgewright fetch`.'))"
+    )
+    program = [sys.executable, "-c", VERB.format(statement=statement)]
+    done = subprocess.run(program, capture_output=True, text=True, check=False, env=environment)
+    assert (done.returncode, done.stderr.splitlines()[-1]) == (3, "error: not fetched. Run `edgewright fetch`.")
+
+
+def test_a_reader_that_goes_away_is_no_error_worth_a_traceback(environment: dict[str, str]) -> None:
+    statement = "[reporter.answer('x' * 1000) for _ in range(10_000)]"
+    program = [sys.executable, "-c", VERB.format(statement=statement)]
+    with subprocess.Popen(
+        program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+    ) as process:
+        assert process.stdout
+        assert process.stderr
+        process.stdout.readline()
+        process.stdout.close()
+        said = process.stderr.read()
+        assert "Traceback" not in said
+        assert "BrokenPipe" not in said
