@@ -52,14 +52,22 @@ def refuse_bad_site(site: Site) -> None:
 
 def domain_problems(site: Site) -> list[Problem]:
     """Return what the domain finds wrong in the hosts' variables, each at the line it was written on."""
-    found: list[Problem] = []
+    hosts_of: dict[Problem, list[str]] = {}
     for host in site.hosts:
         for read in _READERS:
             try:
                 read(host.variables)
             except EdgeError as error:
-                found += [_located(problem, site, host) for problem in error.problems]
-    return list(dict.fromkeys(found))
+                for problem in error.problems:
+                    hosts_of.setdefault(_located(problem, site, host), []).append(host.name)
+    return [_for_hosts(problem, names, site) for problem, names in hosts_of.items()]
+
+
+def _for_hosts(problem: Problem, names: list[str], site: Site) -> Problem:
+    """Name the hosts when a line that several share is wrong for some of them only (it has a template)."""
+    if len(names) == len(site.hosts) or problem.where.startswith(str(site.shown / "host_vars")):
+        return problem
+    return replace(problem, where=f"{problem.where} (for {', '.join(names)})")
 
 
 def _located(problem: Problem, site: Site, host: Host) -> Problem:

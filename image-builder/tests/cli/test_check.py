@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from conftest import Run, Write
+    from .conftest import Run, Write
 
 ROOT = Path(__file__).parents[3]
 SECRET = "correct horse battery staple"
@@ -248,7 +248,8 @@ def vaulted(inventory: Write, tmp_path: Path) -> Path:
     (tmp_path / "password").write_text("opensesame\n")
 
     def encrypt(name: str, text: str) -> str:
-        command = [Path(sys.executable).parent / "ansible-vault", "encrypt_string", "--stdin-name", name]
+        vault = Path(sys.executable).parent / "ansible-vault"
+        command: list[str | Path] = [vault, "encrypt_string", "--stdin-name", name]
         command += ["--vault-password-file", tmp_path / "password"]
         return subprocess.run(command, input=text, capture_output=True, text=True, check=True).stdout + "\n"
 

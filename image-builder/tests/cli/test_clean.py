@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 if TYPE_CHECKING:
-    from conftest import Run, Write
+    from .conftest import Run, Write
 
 KEY = "0123456789abcdef0123456789abcdef"
 TAG = "Signature: 8a477f597d28d172789f06886806bc55\n"

@@ -16,7 +16,7 @@ from edgewright import __version__
 from edgewright.cli import VERBS
 
 if TYPE_CHECKING:
-    from conftest import Run, Write
+    from .conftest import Run, Write
 
 
 def test_help_names_every_verb(edgewright: Run) -> None:

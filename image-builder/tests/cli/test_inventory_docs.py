@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 if TYPE_CHECKING:
-    from conftest import Run, Write
+    from .conftest import Run, Write
 
 PAGE = (Path(__file__).parents[3] / "docs" / "inventory.md").read_text()
 EXAMPLES = re.findall(r"^```yaml\n(.*?)^```", PAGE, flags=re.MULTILINE | re.DOTALL)

@@ -16,7 +16,7 @@ from edgewright.positions import format_key_path, parse_key_path
 from edgewright.site import load_site
 
 if TYPE_CHECKING:
-    from conftest import Write
+    from .conftest import Write
 
 ROOT = Path(__file__).parents[3]
 SECRET = "correct horse battery staple"
