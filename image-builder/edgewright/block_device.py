@@ -124,7 +124,7 @@ def refusals(device: BlockDevice, *, need: int, serial: str | None = None) -> li
     _in_use(device, problems)
     if serial is not None and serial != device.serial:
         add("--serial", "does not match this disk", found=device.serial or "a disk without a serial", expected=serial)
-    if serial is None and not device.removable and device.type == "disk":
+    if not serial and not device.removable and device.type == "disk":
         remedy = f"If it really is the one, add --serial {device.serial or '<its serial>'}."
         if not device.serial:
             remedy = "It has no serial number to be told by, so it is never overwritten."

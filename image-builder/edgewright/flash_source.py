@@ -78,6 +78,7 @@ class Source:
 
     def __post_init__(self) -> None:
         self._stop = threading.Event()
+        self._unpacker: subprocess.Popen[bytes] | None = None
         self._free: queue.Queue[mmap.mmap] = queue.Queue()
         self._full: queue.Queue[Piece | BaseException | None] = queue.Queue()
         for _ in range(_BUFFERS):
@@ -90,6 +91,9 @@ class Source:
 
     def __exit__(self, *_: object) -> None:
         self._stop.set()
+        # The thread may be waiting for a pipe that never says anything again; the end of the decompressor wakes it.
+        if self._unpacker:
+            self._unpacker.kill()
         self._thread.join()
 
     def pieces(self) -> Iterator[Piece]:
@@ -111,7 +115,7 @@ class Source:
     def _run(self) -> None:
         try:
             with ExitStack() as stack:
-                self._read(_open(self.image, stack))
+                self._read(self._open(stack))
             self._full.put(None)
         except _StoppedError:
             pass
@@ -136,6 +140,18 @@ class Source:
             if following != segment.range:
                 self._check(segment.range, whole.hexdigest())
                 whole = self.blockmap.hasher()
+
+    def _open(self, stack: ExitStack) -> _Stream:
+        if not is_compressed(self.image):
+            stream = stack.enter_context(self.image.open("rb", buffering=0))
+            return _Stream(self.image, stream.fileno(), seekable=True)
+        words = [find_program("zstd", "zstd"), "-dcq", "--", str(self.image)]
+        process = stack.enter_context(subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE))
+        self._unpacker = process
+        stack.callback(process.kill)
+        if self._stop.is_set() or process.stdout is None:
+            raise _StoppedError
+        return _Stream(self.image, process.stdout.fileno(), seekable=False)
 
     def _check(self, number: int, found: str) -> None:
         part = self.blockmap.ranges[number]
@@ -181,17 +197,3 @@ class _Stream:
             what = "the image ends before its block map does, or cannot be decompressed"
             raise EdgeError(Problem(str(self._image), what, f"{offset} bytes", "", "Build or copy the image again."))
         return count
-
-
-def _open(image: Path, stack: ExitStack) -> _Stream:
-    if not is_compressed(image):
-        return _Stream(image, stack.enter_context(image.open("rb", buffering=0)).fileno(), seekable=True)
-    process = subprocess.Popen(
-        [find_program("zstd", "zstd"), "-dcq", "--", image], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE
-    )
-    stack.callback(process.wait)
-    stack.callback(process.kill)
-    if process.stdout is None:
-        raise AssertionError
-    stack.callback(process.stdout.close)
-    return _Stream(image, process.stdout.fileno(), seekable=False)
