@@ -125,7 +125,7 @@ class InferenceApp:
 
     async def _http_exception(self, request: Request, error: Exception) -> Response:
         if isinstance(error, HTTPException) and error.status_code == 405:
-            allowed = (error.headers or {}).get("Allow", "")
+            allowed = ", ".join(sorted((error.headers or {}).get("Allow", "").split(", ")))
             text = f"method: found {request.method} on {show(request.url.path)}; expected {allowed}"
             response = self._error(RequestError(text, status=405, kind="method_not_allowed"))
             response.headers["Allow"] = allowed

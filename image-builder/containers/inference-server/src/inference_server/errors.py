@@ -22,6 +22,7 @@ KINDS: Final = (
     "model_refused_input",
     "out_of_memory",
     "queue_full",
+    "repository_unreadable",
     "stopping",
     "unknown_model",
     "unknown_path",

@@ -7,8 +7,10 @@ A folder whose name is not a whole number, is 0 or starts with 0 is not a versio
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -50,20 +52,29 @@ class Repository:
         self._metrics = metrics
         self._entries: dict[str, _Entry] = {}
         self._started = False
+        self._unreadable = False
         self._changing = asyncio.Lock()
         self._loader = ThreadPoolExecutor(1, thread_name_prefix="loader")
 
     @property
     def ready(self) -> bool:
         """Whether the first scan is over and every model found, but those unloaded on request, serves."""
-        return self._started and all(entry.ready or entry.unloaded for entry in self._entries.values())
+        return (
+            self._started
+            and not self._unreadable
+            and all(entry.ready or entry.unloaded for entry in self._entries.values())
+        )
 
     async def load_all(self) -> None:
-        """Load every model of the repository; what fails is logged, shown by the index, and keeps `ready` false."""
+        """Load every model of the repository; what fails is logged, shown by the index, and keeps `ready` false.
+
+        A repository that cannot be read at all stays not ready: its mount is broken, and only a restart remounts it.
+        """
         try:
             names = await self._in_thread(self._scan)
-        except OSError as error:
-            event("repository_unreadable", level=40, path=self.root, error=error)
+        except RequestError as error:
+            event("repository_unreadable", level=logging.ERROR, error=error)
+            self._started = self._unreadable = True
             return
         self._entries |= {name: _Entry(loading=True) for name in names}
         for name in names:
@@ -91,7 +102,13 @@ class Repository:
             except Exception as error:
                 entry.reason = str(error) if isinstance(error, UnsupportedModelError) else repr(error)
                 self._metrics.loads.labels(name, "failure").inc()
-                event("model_load_failed", level=40, model=name, kept=_text(entry.versions), reason=entry.reason)
+                event(
+                    "model_load_failed",
+                    level=logging.ERROR,
+                    model=name,
+                    kept=_text(entry.versions),
+                    reason=entry.reason,
+                )
                 kept = f"; still serving version {_text(entry.versions)}" if entry.versions else ""
                 raise RequestError(
                     f"model {show(name)} cannot be loaded: {entry.reason}{kept}", kind="load_failed"
@@ -102,7 +119,7 @@ class Repository:
             entry.unloaded, entry.reason = False, ""
             self._metrics.loads.labels(name, "success").inc()
             if config.ignored:
-                event("config_fields_ignored", level=30, model=name, fields=",".join(config.ignored))
+                event("config_fields_ignored", level=logging.WARNING, model=name, fields=",".join(config.ignored))
             event("model_loaded", model=name, versions=_text(versions), seconds=time.perf_counter() - start)
 
     async def unload(self, name: str) -> None:
@@ -190,12 +207,19 @@ class Repository:
         return await asyncio.get_running_loop().run_in_executor(self._loader, function, *arguments)
 
     def _scan(self) -> dict[str, list[int]]:
-        """Return model name → versions on disk."""
-        return {
-            folder.name: _versions(folder)
-            for folder in self.root.iterdir()
-            if not folder.name.startswith(".") and folder.is_dir() and folder.name != "lost+found"
-        }
+        """Return model name → versions on disk; a folder that cannot be read has none, and its load says why."""
+        names: dict[str, list[int]] = {}
+        try:
+            for folder in self.root.iterdir():
+                if folder.is_dir() and not folder.name.startswith(".") and folder.name != "lost+found":
+                    with suppress(OSError):
+                        names[folder.name] = []
+                        names[folder.name] = _versions(folder)
+        except OSError as error:
+            raise RequestError(
+                f"the model repository cannot be read: {error}", status=503, kind="repository_unreadable"
+            ) from error
+        return names
 
     def _load(self, name: str) -> tuple[model_config.ModelConfig, dict[int, Model]]:
         folder = self.root / name
