@@ -21,17 +21,18 @@ SOURCE = Path(__file__).resolve().parents[1] / "src"
 class ServerProcess:
     """``python -m inference_server`` on a port of its own choice; ready (or only alive) when entered."""
 
-    def __init__(self, repository: Path, *flags: str, wait: str = "ready") -> None:
+    def __init__(
+        self, repository: Path, *flags: str, wait: str = "ready", environment: dict[str, str] | None = None
+    ) -> None:
         self._argv = [sys.executable, "-m", "inference_server", f"--model-repository={repository}", "--host=127.0.0.1"]
         self._argv += ["--port=0", *flags]
         self._wait = wait
+        inherited = {name: value for name, value in os.environ.items() if not name.startswith("INFERENCE_SERVER_")}
+        self._environment = {**(inherited if environment is None else environment), "PYTHONPATH": str(SOURCE)}
         self._log = tempfile.TemporaryFile("w+b")  # noqa: SIM115 - lives as long as the process
 
     def __enter__(self) -> Self:
-        environment = {name: value for name, value in os.environ.items() if not name.startswith("INFERENCE_SERVER_")}
-        self.process = subprocess.Popen(
-            self._argv, env={**environment, "PYTHONPATH": str(SOURCE)}, stderr=self._log, stdout=self._log
-        )
+        self.process = subprocess.Popen(self._argv, env=self._environment, stderr=self._log, stdout=self._log)
         address = self.until(lambda: re.search(r"event=listening address=(\S+)", self.log()))[1]
         self.port = int(address.rpartition(":")[2])
         self.client = httpx.Client(base_url=f"http://{address}", timeout=60)
