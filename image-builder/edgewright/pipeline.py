@@ -85,7 +85,7 @@ def pipeline(site: Site, lock: Lock, store: Store, *, version: str, vault_passwo
     hosts = {host.name: parse_site(host.variables) for host in site.hosts}
     tools = ToolsTree(lock, store)
     rootfs = Rootfs(lock, store)
-    install = Install(rootfs, tools, runtime=next(iter(hosts.values())).runtime)
+    install = Install(rootfs, tools, site.name, next(iter(hosts.values())).runtime)
     layers = tuple(NodeLayer(site, host, install, tools, vault_password_file) for host in site.hosts)
     images = tuple(ContainerImage(name, lock, store, tools) for name in recipes(site, "containers"))
     guests = tuple(GuestDisk(name, tools) for name in recipes(site, "guests"))

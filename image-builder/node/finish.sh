@@ -17,5 +17,15 @@ awk -F: '$2 !~ /^[!*]/ && $2 != "" { print $1; bad = 1 } $2 == "" { print $1; ba
     exit 1
 }
 ln -s /run/edgewright/resolv.conf /etc/resolv.conf 2>/dev/null || :
+# Everything that systemd rebuilds when /usr is newer than /etc and /var is built here, so that a first boot need not
+# (systemd-update-done.service(8)).
+ldconfig
+journalctl --update-catalog
+rm -f /etc/machine-id /var/lib/systemd/random-seed
+: >/etc/machine-id
+for folder in /etc /var; do
+    printf '# This file was made when the image was built.\nTIMESTAMP_NSEC=%s000000000\n' "$SOURCE_DATE_EPOCH" >"$folder/.updated"
+done
+touch -d "@$SOURCE_DATE_EPOCH" /usr
 # Files younger than the build's date would carry the time of the build itself.
 find / -xdev -newermt "@$SOURCE_DATE_EPOCH" -print0 | xargs -0 -r touch --no-dereference --date="@$SOURCE_DATE_EPOCH"

@@ -6,7 +6,7 @@ set -eu
 cp -R --no-preserve=ownership /run/node/root /tmp/root
 chmod -R u=rwX,go=rX /tmp/root
 cp -a /tmp/root/. /
-mkdir -p /efi /var/home /var/roothome /var/opt /var/srv /var/usrlocal /usr/lib/edgewright/nodes /usr/lib/edgewright/containers/storage
+mkdir -p /var/home /var/roothome /var/opt /var/srv /var/usrlocal /usr/lib/edgewright/nodes /usr/lib/edgewright/containers/storage
 chmod 0700 /var/roothome
 for pair in home:var/home root:var/roothome srv:var/srv opt:var/opt usr/local:var/usrlocal; do
     path=/${pair%%:*} target=${pair#*:}
@@ -18,5 +18,8 @@ done
 systemctl enable edgewright-grow.service edgewright-console.service
 # getty on the serial console is started by systemd-getty-generator where the kernel's console is one.
 systemctl mask systemd-firstboot.service systemd-machine-id-commit.service
-# dpkg's and apt's own timers would write to a root that cannot be written.
-systemctl disable apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service 2>/dev/null || :
+# The image brings its own boot loader and initrd; dpkg's and apt's timers would write to a root that cannot be written.
+systemctl mask systemd-boot-update.service dracut-shutdown.service
+for unit in apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service netavark-dhcp-proxy.socket; do
+    [ ! -e "/usr/lib/systemd/system/$unit" ] || systemctl disable "$unit"
+done

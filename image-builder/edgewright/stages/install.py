@@ -15,7 +15,14 @@ from .stage import Context, Stage, digest_of_files
 from .tools_tree import ToolsTree
 
 # What the install phase never reads, so that a change in it does not reinstall.
-_NOT_INSTALL = ("tests/**/*", "tests/*", "README.md", "**/tasks/configure.yml", "**/tasks/activate.yml", "**/main.yml.j2")
+_NOT_INSTALL = (
+    "tests/**/*",
+    "tests/*",
+    "README.md",
+    "**/tasks/configure.yml",
+    "**/tasks/activate.yml",
+    "**/main.yml.j2",
+)
 
 # The phase must be the same for every node, so it gets an inventory in which nothing is said about any.
 _INVENTORY = "image-root ansible_connection=local\n"
@@ -27,6 +34,7 @@ class Install(Stage):
 
     rootfs: Rootfs
     tools: ToolsTree
+    site_name: str
     runtime: str
 
     name: ClassVar[str] = "install"
@@ -37,12 +45,12 @@ class Install(Stage):
         return (self.rootfs, self.tools)
 
     def inputs(self) -> Mapping[str, Any]:
-        """The roles' code and the runtime."""
+        """The roles' code, and the two site variables that no node of a site has a value of its own for."""
         return {
             "roles": digest_of_files(collection_dir(), exclude=_NOT_INSTALL),
             "playbook": digest_of_files(playbooks_dir(), patterns=("image.yml",)),
             "script": digest_of_files(node_dir(), patterns=("finish.sh",)),
-            "runtime": self.runtime,
+            "site": [self.site_name, self.runtime],
         }
 
     def run(self, context: Context, out: Path) -> None:
@@ -59,7 +67,7 @@ class Install(Stage):
             host="image-root",
             phase="install",
             vault_password_file=None,
-            variables=[f"edge_runtime={self.runtime}"],
+            variables=[f"edge_site={self.site_name}", f"edge_runtime={self.runtime}"],
             log=context.log,
         )
         finish = Sandbox(tree, context.epoch, (bind(node_dir(), "/run/node"),))

@@ -19,7 +19,7 @@ from .stage import Context, Stage
 from .tools_tree import ToolsTree
 
 # Folders of the root that something else is mounted on, or that the UKI holds (the kernel).
-_COVERED = ("/var", "/boot", "/efi", "/dev", "/proc", "/sys", "/run", "/tmp", "/mnt", "/media")
+_COVERED = ("/var", "/boot", "/dev", "/proc", "/sys", "/run", "/tmp", "/mnt", "/media")
 
 
 def stable_uuid(key: str, what: str) -> str:
@@ -77,7 +77,7 @@ class RootImage(Stage):
         )
         # An empty cover has today's date; --mkfs-time keeps the dates of all others (byte-compiled Python relies on them).
         covered = " ".join(f"{root}{folder}" for folder in _COVERED)
-        sandbox.run(["sh", "-c", f"touch -d @{context.epoch} {covered} && exec \"$@\"", "mkfs", *self._mkfs(context)])
+        sandbox.run(["sh", "-c", f'touch -d @{context.epoch} {covered} && exec "$@"', "mkfs", *self._mkfs(context)])
         sandbox.run(
             [
                 "veritysetup",

@@ -77,7 +77,9 @@ def as_root(argv: Sequence[str | Path], *, stdin: IO[bytes] | int | None = None,
         [*_unshare(network=False), *argv],
         stdin=stdin,
         log=log,
-        hint="" if os.geteuid() == 0 else "This needs user namespaces: install uidmap and give this user a line in /etc/subuid and /etc/subgid.",
+        hint=""
+        if os.geteuid() == 0
+        else "This needs user namespaces: install uidmap and give this user a line in /etc/subuid and /etc/subgid.",
     )
 
 

@@ -80,12 +80,12 @@ def prepare(site: Site, options: argparse.Namespace, reporter: Reporter) -> tupl
     version = options.image_version or default_version(lock)
     if not _VERSION.fullmatch(version):
         raise EdgeError(
-            Problem("--image-version", "is not a version", found=version, expected="lower-case letters, digits and ._~^-")
+            Problem(
+                "--image-version", "is not a version", found=version, expected="lower-case letters, digits and ._~^-"
+            )
         )
     cache = Cache(options.cache)
-    plan = pipeline(
-        site, lock, Store(cache.store), version=version, vault_password_file=options.vault_password_file
-    )
+    plan = pipeline(site, lock, Store(cache.store), version=version, vault_password_file=options.vault_password_file)
     log = reporter.run_log or cache.logs / "build.log"
     return plan, Context(cache, epoch_of(lock), log)
 

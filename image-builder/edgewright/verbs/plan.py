@@ -13,7 +13,9 @@ from ..site_check import refuse_bad_site
 from ..tools.sandbox import as_root
 from .build import prepare
 
-HELP = "Show the stages of the site's image, which of them are in the cache, their sizes, and what is yet to be fetched."
+HELP = (
+    "Show the stages of the site's image, which of them are in the cache, their sizes, and what is yet to be fetched."
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
