@@ -52,6 +52,7 @@ class Web(ThreadingHTTPServer):
         self.files: dict[str, bytes] = {}
         self.script: dict[str, list[Step]] = {}
         self.always: Step | None = None
+        self.stop_bodies = False  # cut every connection in the middle of its body
         self.requests: list[tuple[str, str]] = []  # path, Range
 
     @property
@@ -114,6 +115,9 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
             return
         for offset in range(0, len(content), 1 << 16):
+            if self.server.stop_bodies:
+                self.close_connection = True
+                return
             self.wfile.write(content[offset : offset + (1 << 16)])
             if step.delay:
                 self.wfile.flush()
@@ -229,18 +233,19 @@ class Archive:
             digest = package.digest.removeprefix("sha256:")
             stanzas.append(f"{control}Filename: {pool}\nSize: {package.size}\nSHA256: {digest}\n")
             self.web.files[f"/{archive}/{pool}"] = deb.read_bytes()
-        index = gzip.compress("\n".join(stanzas).encode(), mtime=0)
-        place = "main/binary-amd64/Packages.gz"
+        plain = "\n".join(stanzas).encode()
+        files = {"main/binary-amd64/Packages": plain, "main/binary-amd64/Packages.gz": gzip.compress(plain, mtime=0)}
+        sums = "".join(f" {hashlib.sha256(each).hexdigest()} {len(each)} {name}\n" for name, each in files.items())
         release = (
             f"Origin: Tests\nSuite: {suite}\nCodename: {suite}\nDate: Sat, 12 Sep 2026 07:55:41 UTC\n"
             "Architectures: amd64\nComponents: main\n"
-            f"SHA256:\n {hashlib.sha256(index).hexdigest()} {len(index)} {place}\n"
+            f"SHA256:\n{sums}"
         )
         signed = subprocess.run(
             ["gpg", "--homedir", self.home, "--batch", "--clearsign"],
             input=release.encode(), capture_output=True, check=True,
         ).stdout  # fmt: skip
-        self.web.files[f"/{archive}/dists/{suite}/{place}"] = index
+        self.web.files |= {f"/{archive}/dists/{suite}/{name}": each for name, each in files.items()}
         self.web.files[f"/{archive}/dists/{suite}/InRelease"] = signed
 
 
