@@ -196,7 +196,7 @@ def make(image: Path, meant: Iterable[tuple[int, int]] = ()) -> BlockMap:
         first, end = offset // BLOCK_SIZE, -(-min(offset + length, size) // BLOCK_SIZE)
         wanted[first:end] = b"\1" * max(0, end - first)
     with image.open("rb", buffering=0) as stream:
-        for offset, length in _data(stream.fileno(), size):
+        for offset, length in data_extents(stream.fileno(), size):
             _mark(stream.fileno(), offset, length, wanted)
         ranges = []
         for match in re.finditer(rb"\x01+", wanted):
@@ -208,7 +208,7 @@ def make(image: Path, meant: Iterable[tuple[int, int]] = ()) -> BlockMap:
     return BlockMap(size, BLOCK_SIZE, tuple(ranges))
 
 
-def _data(file: int, size: int) -> Iterator[tuple[int, int]]:
+def data_extents(file: int, size: int) -> Iterator[tuple[int, int]]:
     """Yield what is not a hole, in whole blocks: only to save reading, never to decide (lseek(2), SEEK_DATA)."""
     offset = 0
     while offset < size:

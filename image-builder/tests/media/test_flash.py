@@ -212,6 +212,7 @@ def test_a_medium_that_does_not_keep_what_it_was_given_is_found_out(
     plan = blockmap.BlockMap.from_xml(beside.with_name("site.raw.bmap").read_text())
     with pytest.raises(flash.FlashError, match="read back differently"):
         flash.write(beside, device, plan, reporter)
+    reporter.close()
     assert reporter.done
     assert not _has_table(device)
     assert flash.write(beside, device, plan, Reporter()).size == plan.mapped_size
