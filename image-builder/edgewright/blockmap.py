@@ -208,9 +208,11 @@ def make(image: Path, meant: Iterable[tuple[int, int]] = ()) -> BlockMap:
     return BlockMap(size, BLOCK_SIZE, tuple(ranges))
 
 
-def data_extents(file: int, size: int) -> Iterator[tuple[int, int]]:
-    """Yield what is not a hole, in whole blocks: only to save reading, never to decide (lseek(2), SEEK_DATA)."""
-    offset = 0
+def data_extents(file: int, size: int, offset: int = 0) -> Iterator[tuple[int, int]]:
+    """Yield (offset, size) of what is not a hole in front of byte ``size``, in whole blocks.
+
+    Only to save reading, never to decide: where holes are is up to the file system (lseek(2), SEEK_DATA).
+    """
     while offset < size:
         try:
             start = os.lseek(file, offset, os.SEEK_DATA)
@@ -218,6 +220,8 @@ def data_extents(file: int, size: int) -> Iterator[tuple[int, int]]:
             return
         end = os.lseek(file, start, os.SEEK_HOLE)
         start -= start % BLOCK_SIZE
+        if start >= size:
+            return
         offset = min(size, -(-end // BLOCK_SIZE) * BLOCK_SIZE)
         yield start, offset - start
 

@@ -5,37 +5,41 @@ from __future__ import annotations
 import concurrent.futures
 import os
 import threading
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ansible_collections.edgewright.edge.plugins.module_utils.errors import Problem, Problems
 from ansible_collections.edgewright.edge.plugins.module_utils.inference_service import model_path
 from ansible_collections.edgewright.edge.plugins.module_utils.site import SiteVariables, parse_site
 from ansible_collections.edgewright.edge.plugins.module_utils.virtual_machine import disk_path
 
-from . import __version__
-from .exits import NeedsNetworkError
-from .lockfile import Lock
-from .paths import Cache
-from .reporter import Reporter
-from .site import Site
-from .stages.containers import ContainerImage
-from .stages.disk import Disk, StateFile
-from .stages.guests import GuestDisk
-from .stages.image_store import ImageStore
-from .stages.initrd import Initrd
-from .stages.install import Install
-from .stages.node_layers import NodeLayer
-from .stages.root_image import RootImage
-from .stages.rootfs import Rootfs
-from .stages.stage import Built, Context, Stage
-from .stages.tools_tree import ToolsTree
-from .stages.uki import Uki
-from .store import Store
-from .tools import process
-from .trees import recipes
+from edgewright import __version__
+from edgewright.exits import NeedsNetworkError
+from edgewright.stages.containers import ContainerImage
+from edgewright.stages.disk import Disk, StateFile
+from edgewright.stages.evidence_stage import Evidence
+from edgewright.stages.guests import GuestDisk
+from edgewright.stages.image_store import ImageStore
+from edgewright.stages.initrd import Initrd
+from edgewright.stages.install import Install
+from edgewright.stages.node_layers import NodeLayer
+from edgewright.stages.root_image import RootImage
+from edgewright.stages.rootfs import Rootfs
+from edgewright.stages.stage import Built, Context, Stage
+from edgewright.stages.tools_tree import ToolsTree
+from edgewright.stages.uki import Uki
+from edgewright.tools import process
+from edgewright.trees import recipes
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from pathlib import Path
+
+    from edgewright.lockfile import Lock
+    from edgewright.reporter import Reporter
+    from edgewright.site import Site
+    from edgewright.store import Store
 
 _STATE = "/var/"
 
@@ -53,7 +57,7 @@ def default_version(lock: Lock) -> str:
 
 @dataclass(frozen=True)
 class Pipeline:
-    """All stages of one site's image; ``disk`` is the last."""
+    """All stages of one site's image; ``evidence`` is the last."""
 
     tools: ToolsTree
     disk: Disk
@@ -61,6 +65,7 @@ class Pipeline:
     guests: tuple[GuestDisk, ...]
     layers: tuple[NodeLayer, ...]
     root: RootImage
+    evidence: Evidence
 
     def stages(self) -> list[Stage]:
         """Return every stage once, each after the stages that it needs."""
@@ -73,7 +78,7 @@ class Pipeline:
                 found[id(stage)] = stage
                 yield stage
 
-        return list(visit(self.disk))
+        return list(visit(self.evidence))
 
 
 def pipeline(site: Site, lock: Lock, store: Store, *, version: str, vault_password_file: Path | None) -> Pipeline:
@@ -104,7 +109,7 @@ def pipeline(site: Site, lock: Lock, store: Store, *, version: str, vault_passwo
         state_size=storage.state_min_size,
         guests=guests,
     )
-    return Pipeline(tools, disk, images, guests, layers, root)
+    return Pipeline(tools, disk, images, guests, layers, root, Evidence(disk, images, guests))
 
 
 def state_files(hosts: dict[str, SiteVariables], guests: dict[str, GuestDisk]) -> tuple[StateFile, ...]:
@@ -169,43 +174,45 @@ def run_stages(plan: Pipeline, context: Context, reporter: Reporter, *, rebuild:
     """
     built = Built()
     guard = threading.Lock()
-    stages = plan.stages()
-    waiting = {id(stage): {id(needed) for needed in stage.needs()} for stage in stages}
     stopped = threading.Event()
 
     def make(stage: Stage) -> Stage:
-        if stage.is_built(context.cache) and not rebuild:
-            with guard:
-                built.cached.append(stage.label)
-            return stage
-        if not stopped.is_set():
+        made = False
+        if rebuild or not stage.is_built(context.cache):
+            if stopped.is_set():
+                return stage
             with reporter.step(f"{stage.title}{stage.label.removeprefix(stage.name)}"):
                 made = stage.build(context, rebuild=rebuild)
-            with guard:
-                (built.made if made else built.cached).append(stage.label)
+        with guard:
+            (built.made if made else built.cached).append(stage.label)
         return stage
 
     with concurrent.futures.ThreadPoolExecutor(max_workers=max(2, os.cpu_count() or 2)) as pool:
-        running: set[concurrent.futures.Future[Stage]] = set()
         try:
-            while waiting or running:
-                ready = [stage for stage in stages if waiting.get(id(stage)) == set()]
-                for stage in ready:
-                    del waiting[id(stage)]
-                    running.add(pool.submit(make, stage))
-                finished, running = concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED)
-                for future in finished:
-                    done = future.result()
-                    for needs in waiting.values():
-                        needs.discard(id(done))
+            _in_order(plan.stages(), lambda stage: pool.submit(make, stage))
         except BaseException as error:
             stopped.set()
-            for future in running:
-                future.cancel()
+            pool.shutdown(wait=False, cancel_futures=True)
             if not isinstance(error, Exception):
                 process.end_all()  # interrupted: nobody waits for what is running
             raise
     return built
+
+
+def _in_order(stages: list[Stage], submit: Callable[[Stage], concurrent.futures.Future[Stage]]) -> None:
+    """Submit each stage as soon as all that it needs is finished; raise the first failure."""
+    waiting = {id(stage): {id(needed) for needed in stage.needs()} for stage in stages}
+    running: set[concurrent.futures.Future[Stage]] = set()
+    while waiting or running:
+        for stage in stages:
+            if waiting.get(id(stage)) == set():
+                del waiting[id(stage)]
+                running.add(submit(stage))
+        finished, running = concurrent.futures.wait(running, return_when=concurrent.futures.FIRST_COMPLETED)
+        for future in finished:
+            done = id(future.result())
+            for needs in waiting.values():
+                needs.discard(done)
 
 
 def refuse_unfetched(lock: Lock, store: Store, site: Site) -> None:

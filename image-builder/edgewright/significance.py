@@ -12,6 +12,7 @@ import re
 import struct
 from typing import TYPE_CHECKING, BinaryIO
 
+from edgewright import blockmap
 from edgewright.tools import esp
 from edgewright.tools.process import run
 from edgewright.tools.qemu import find_program
@@ -139,12 +140,13 @@ def _ext(_head: bytes, _stream: BinaryIO, image: Path, start: int) -> list[Exten
 
 
 def _is_empty(stream: BinaryIO, start: int, size: int) -> bool:
-    stream.seek(start)
-    while size > 0:
-        piece = stream.read(min(size, 4 * 1024**2))
-        if piece.strip(b"\0") or not piece:
-            return not piece
-        size -= len(piece)
+    for offset, length in blockmap.data_extents(stream.fileno(), start + size, start):
+        stream.seek(offset)
+        while length > 0:
+            piece = stream.read(min(length, 4 * 1024**2))
+            if piece.strip(b"\0"):
+                return False
+            length -= len(piece) or length
     return True
 
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError, Problem
 
-from .paths import collection_dir, containers_dir, guests_dir, node_dir
-from .site import Site
+from edgewright.paths import collection_dir, containers_dir, guests_dir, node_dir
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from edgewright.site import Site
 
 # The roles whose `install` phase runs in the node's root, in this order (playbooks/image.yml has the same).
 ROLES = ("base", "podman", "libvirt", "inference_services", "virtual_machines")

@@ -52,7 +52,7 @@ _TARGET = {
     "python_version": _PYTHON,
     "sys_platform": "linux",
 }
-_NO_NETWORK = ("NewConnectionError", "ConnectTimeoutError", "NameResolutionError", "ProxyError", "ReadTimeoutError")
+_NO_NETWORK = ("connection error:", "NewConnectionError", "ConnectTimeoutError", "NameResolutionError", "ProxyError")
 
 
 @dataclass(frozen=True)
@@ -161,12 +161,22 @@ def choose(where: str, requested: list[str], constraints: Iterable[str] = (), *o
         NeedsNetworkError: the package index does not answer.
     """
     with tempfile.TemporaryDirectory() as folder:
-        held, asked, report = (Path(folder) / name for name in ("constraints.txt", "requirements.txt", "report.json"))
+        names = ("constraints.txt", "requirements.txt", "report.json", "log.txt")
+        held, asked, report, log = (Path(folder) / name for name in names)
         held.write_text("".join(f"{line}\n" for line in constraints))
         asked.write_text("".join(f"{line}\n" for line in requested))
         platforms = [word for platform in _PLATFORMS for word in ("--platform", platform)]
         argv = [sys.executable, "-m", "pip", "install", "--dry-run", "--ignore-installed", "--quiet", "--no-input"]
-        argv += ["--report", str(report), "--only-binary=:all:", "--python-version", _PYTHON, *platforms]
+        argv += [
+            "--log",
+            str(log),
+            "--report",
+            str(report),
+            "--only-binary=:all:",
+            "--python-version",
+            _PYTHON,
+            *platforms,
+        ]
         argv += ["--implementation", "cp", "--target", str(Path(folder) / "target"), *options]
         argv += ["--constraint", str(held), "--requirement", str(asked)]
         # Wheels of a folder on this machine have no URL that anybody else could fetch from.
@@ -175,16 +185,17 @@ def choose(where: str, requested: list[str], constraints: Iterable[str] = (), *o
         try:
             run(argv, env=kept)
         except ToolError as error:
-            raise _explain(where, error) from error
+            said = log.read_text(encoding="utf-8", errors="replace") if log.exists() else ""
+            raise _explain(where, error, said) from error
         installed = json.loads(report.read_text(encoding="utf-8"))["install"]
     return {each.name: each for each in (_found(where, entry) for entry in installed)}
 
 
-def _explain(where: str, error: ToolError) -> EdgeError:
+def _explain(where: str, error: ToolError, log: str) -> EdgeError:
     if "No module named pip" in error.output:
         remedy = "Run 'make setup', or 'python -m ensurepip' in that environment."
         return EdgeError(Problem(sys.executable, "this Python has no pip", remedy=remedy))
-    if any(word in error.output for word in _NO_NETWORK):
+    if any(word in log for word in _NO_NETWORK):  # on the terminal pip only says that it found no versions
         remedy = "Check the network and the proxy (https_proxy, pip's own configuration)."
         return NeedsNetworkError(Problem(where, "the Python package index does not answer", remedy=remedy))
     said = [line.removeprefix("ERROR: ") for line in error.output.splitlines() if line.startswith("ERROR: ")]

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import yaml
 
-from .. import __version__
-from ..lockfile import Lock
-from ..paths import containers_dir
-from ..store import Store
-from ..tools.mmdebstrap import make_tree
-from ..tools.sandbox import Sandbox, as_root, bind
-from .stage import Context, Stage, digest_of_files
-from .tools_tree import ToolsTree, packages_of
+from edgewright import __version__
+from edgewright.paths import containers_dir
+from edgewright.stages.stage import Context, Stage, digest_of_files
+from edgewright.stages.tools_tree import ToolsTree, packages_of
+from edgewright.tools.mmdebstrap import make_tree
+from edgewright.tools.sandbox import Sandbox, as_root, bind
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from edgewright.lockfile import Lock
+    from edgewright.store import Store
 
 # Media types of the OCI image specification 1.1 (image-spec, media-types.md).
 _LAYER = "application/vnd.oci.image.layer.v1.tar"
@@ -34,7 +37,7 @@ _DIST_PACKAGES = "/usr/lib/python3/dist-packages"
 _TRIM = r"""
 set -eu
 rm -rf "$1"/var/lib/dpkg/info "$1"/var/lib/apt "$1"/var/cache "$1"/var/log "$1"/etc/machine-id "$1"/usr/share/doc-base
-rm -rf "$1"/etc/apt/apt.conf.d/99mmdebstrap "$1"/etc/dpkg/dpkg.cfg.d/99mmdebstrap "$1"/var/lib/dpkg/*-old "$1"/etc/*- "$1"/etc/hostname "$1"/etc/resolv.conf
+rm -rf "$1"/var/lib/dpkg/*-old "$1"/etc/*- "$1"/etc/hostname "$1"/etc/resolv.conf
 mkdir -p "$1/var/cache" "$1/var/log" "$1/models"
 [ ! -f "$1/etc/shadow" ] || sed -i -E 's/^([^:]*:[^:]*):[0-9]*:/\1:20000:/' "$1/etc/shadow"
 """
@@ -178,7 +181,7 @@ class ContainerImage(Stage):
 
 
 def _pack(tree: Path, layer: Path, context: Context) -> None:
-    """Pack a tree as a layer whose bytes depend on nothing but the tree (reproducible-builds.org, "Archive metadata")."""
+    """Pack a tree as a layer whose bytes depend on nothing but the tree (reproducible-builds.org, "Archives")."""
     options = ["--sort=name", "--numeric-owner", "--format=posix", "--clamp-mtime", f"--mtime=@{context.epoch}"]
     options += ["--pax-option=exthdr.name=%d/PaxHeaders/%f,delete=atime,delete=ctime"]
     exclude = [f"--exclude=./{folder}/*" for folder in ("dev", "proc", "sys", "run", "tmp")]

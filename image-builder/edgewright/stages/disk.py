@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from ..lockfile import Lock
-from ..paths import node_dir
-from ..store import Store
-from ..tools.sandbox import as_root, bind
-from .guests import GuestDisk
-from .install import Install
-from .root_image import RootImage, stable_uuid
-from .stage import Context, Stage, digest_of_files
-from .tools_tree import ToolsTree
-from .uki import Uki
+from edgewright.paths import node_dir
+from edgewright.stages.root_image import RootImage, stable_uuid
+from edgewright.stages.stage import Context, Stage, digest_of_files
+from edgewright.tools.sandbox import as_root, bind
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from edgewright.lockfile import Lock
+    from edgewright.stages.guests import GuestDisk
+    from edgewright.stages.install import Install
+    from edgewright.stages.tools_tree import ToolsTree
+    from edgewright.stages.uki import Uki
+    from edgewright.store import Store
 
 MIB = 1 << 20
-# repart makes FAT with 4 KiB clusters; below 512 MiB that is fewer than 65 525 of them, and EDK2 then takes the FAT32 for a
-# FAT16 and finds nothing.
+# repart makes FAT with 4 KiB clusters; below 512 MiB that is fewer than 65 525 of them, and EDK2 then takes the FAT32
+# for a FAT16 and finds nothing.
 ESP_SIZE = 512 * MIB
 # How many boots a new image gets to become healthy (systemd.io/AUTOMATIC_BOOT_ASSESSMENT). Power cuts use up tries too.
 TRIES = 5
@@ -95,13 +98,14 @@ class Disk(Stage):
                 "--size=auto",
                 "--dry-run=no",
                 "--offline=yes",
-                "--discard=no",
                 f"--seed={seed}",
                 "--json=short",
                 "/run/out/disk.raw",
             ],
             log=context.log,
         )
+        # repart reserves the space of every partition; a hole is not worth a block on the builder's disk.
+        sandbox.run(["fallocate", "--dig-holes", "/run/out/disk.raw"], log=context.log)
         (out / "partitions.json").write_bytes(report)
 
     def _esp(self, context: Context, esp: Path) -> Path:

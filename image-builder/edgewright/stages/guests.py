@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import yaml
 
-from ..paths import guests_dir
-from ..tools.sandbox import bind
-from .stage import Context, Stage, digest_of_files
-from .tools_tree import ToolsTree
+from edgewright.paths import guests_dir
+from edgewright.stages.stage import Context, Stage, digest_of_files
+from edgewright.tools.sandbox import bind
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from edgewright.stages.tools_tree import ToolsTree
 
 
 @dataclass

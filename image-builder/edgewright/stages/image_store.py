@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from ..paths import node_dir
-from ..tools.sandbox import as_root, bind
-from .containers import ContainerImage
-from .stage import Context, Stage, digest_of_files
-from .tools_tree import ToolsTree
+from edgewright.paths import node_dir
+from edgewright.stages.stage import Context, Stage, digest_of_files
+from edgewright.tools.sandbox import as_root, bind
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from edgewright.stages.containers import ContainerImage
+    from edgewright.stages.tools_tree import ToolsTree
 
 
 @dataclass
 class ImageStore(Stage):
-    """``<out>/storage``: an additional image store for podman (containers-storage.conf(5), ``additionalimagestores``)."""
+    """``<out>/storage``: an additional image store for podman (containers-storage.conf(5))."""
 
     images: tuple[ContainerImage, ...]
     tools: ToolsTree

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError, Problem
 
-from ..paths import node_dir
-from ..tools.sandbox import Sandbox, bind
-from .rootfs import Rootfs
-from .stage import Context, Stage, digest_of_files
+from edgewright.paths import node_dir
+from edgewright.stages.stage import Context, Stage, digest_of_files
+from edgewright.tools.sandbox import Sandbox, bind
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from edgewright.stages.rootfs import Rootfs
 
 _DRACUT = r"""
 set -eu
@@ -21,7 +24,8 @@ cp -a /usr/lib/dracut/modules.d/. /run/modules.d/
 cp -R --no-preserve=ownership /run/node/dracut/90edgewright /run/modules.d/
 chmod -R u=rwX,go=rX /run/modules.d/90edgewright
 mount --bind /run/modules.d /usr/lib/dracut/modules.d
-exec dracut --force --conf /run/node/dracut/edgewright.conf --confdir /run/empty --tmpdir /tmp --kver "$1" /run/out/initrd
+exec dracut --force --conf /run/node/dracut/edgewright.conf --confdir /run/empty --tmpdir /tmp --kver "$1" \
+    /run/out/initrd
 """
 
 

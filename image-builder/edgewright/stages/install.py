@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from ..paths import collection_dir, node_dir, playbooks_dir
-from ..tools.ansible import run_image_playbook
-from ..tools.sandbox import Sandbox, as_root, bind
-from .rootfs import Rootfs
-from .stage import Context, Stage, digest_of_files
-from .tools_tree import ToolsTree
+from edgewright.paths import collection_dir, node_dir, playbooks_dir
+from edgewright.stages.stage import Context, Stage, digest_of_files
+from edgewright.tools.ansible import run_image_playbook
+from edgewright.tools.sandbox import Sandbox, as_root, bind
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from edgewright.stages.rootfs import Rootfs
+    from edgewright.stages.tools_tree import ToolsTree
 
 # What the install phase never reads, so that a change in it does not reinstall.
 _NOT_INSTALL = (

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError, Problem
 
-from ..paths import collection_dir, playbooks_dir
-from ..site import Host, Site
-from ..tools.ansible import run_image_playbook
-from ..tools.sandbox import Sandbox, as_root
-from .install import Install
-from .stage import Context, Stage, digest_of_files
-from .tools_tree import ToolsTree
+from edgewright.paths import collection_dir, playbooks_dir
+from edgewright.stages.stage import Context, Stage, digest_of_files
+from edgewright.tools.ansible import run_image_playbook
+from edgewright.tools.sandbox import Sandbox, as_root
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from edgewright.site import Host, Site
+    from edgewright.stages.install import Install
+    from edgewright.stages.tools_tree import ToolsTree
 
 _LAYERED = frozenset({"etc", "var"})
 
@@ -118,7 +121,8 @@ class NodeLayer(Stage):
 _CLAMP = r"""
 set -eu
 rm -rf "$1/var/tmp" "$1/var/cache" "$1/var/lib/ansible" "$1/var/log"
-rm -f "$1"/etc/.pwd.lock "$1"/etc/passwd- "$1"/etc/group- "$1"/etc/shadow- "$1"/etc/gshadow- "$1"/etc/subuid- "$1"/etc/subgid-
+rm -f "$1"/etc/.pwd.lock
+for name in passwd group shadow gshadow subuid subgid; do rm -f "$1/etc/$name-"; done
 [ ! -f "$1/etc/shadow" ] || sed -i -E 's/^([^:]*:[^:]*):[0-9]*:/\1:20000:/' "$1/etc/shadow"
 find "$1" -newermt "@$2" -print0 | xargs -0 -r touch --no-dereference --date="@$2"
 """

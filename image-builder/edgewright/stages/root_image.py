@@ -1,25 +1,28 @@
-"""The read-only root: one erofs with the installed tree, all node layers and the container store, and its dm-verity hashes."""
+"""The read-only root: one erofs with the installed tree, all node layers, the container store; its dm-verity hashes."""
 
 from __future__ import annotations
 
 import uuid
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ansible_collections.edgewright.edge.plugins.module_utils.node_index import index_text
 
-from ..site import Site
-from ..tools.sandbox import as_root, bind, empty
-from .image_store import ImageStore
-from .install import Install
-from .node_layers import NodeLayer
-from .stage import Context, Stage
-from .tools_tree import ToolsTree
+from edgewright.stages.stage import Context, Stage
+from edgewright.tools.sandbox import as_root, bind, empty
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from edgewright.site import Site
+    from edgewright.stages.image_store import ImageStore
+    from edgewright.stages.install import Install
+    from edgewright.stages.node_layers import NodeLayer
+    from edgewright.stages.tools_tree import ToolsTree
 
 # Folders of the root that something else is mounted on, or that the UKI holds (the kernel).
-_COVERED = ("/var", "/boot", "/dev", "/proc", "/sys", "/run", "/tmp", "/mnt", "/media")
+_COVERED = ("/var", "/boot", "/dev", "/proc", "/sys", "/run", "/tmp", "/mnt", "/media")  # noqa: S108 - paths in the image
 
 
 def stable_uuid(key: str, what: str) -> str:
@@ -75,7 +78,7 @@ class RootImage(Stage):
             bind(release, f"{root}/usr/lib/os-release"),
             bind(out, "/run/out"),
         )
-        # An empty cover has today's date; --mkfs-time keeps the dates of all others (byte-compiled Python relies on them).
+        # An empty cover has today's date; --mkfs-time keeps the dates of all others: byte-compiled Python needs them.
         covered = " ".join(f"{root}{folder}" for folder in _COVERED)
         sandbox.run(["sh", "-c", f'touch -d @{context.epoch} {covered} && exec "$@"', "mkfs", *self._mkfs(context)])
         sandbox.run(

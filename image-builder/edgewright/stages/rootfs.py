@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from ..lockfile import Lock
-from ..paths import node_dir
-from ..store import Store
-from ..tools.mmdebstrap import make_tree
-from ..tools.sandbox import Sandbox, bind
-from .stage import Context, Stage, digest_of_files
-from .tools_tree import packages_of
+from edgewright.paths import node_dir
+from edgewright.stages.stage import Context, Stage, digest_of_files
+from edgewright.stages.tools_tree import packages_of
+from edgewright.tools.mmdebstrap import make_tree
+from edgewright.tools.sandbox import Sandbox, bind
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from edgewright.lockfile import Lock
+    from edgewright.store import Store
 
 
 @dataclass

@@ -1,9 +1,9 @@
 """What a build stage is, and how its output is kept.
 
-Layout: ``<cache>/stages/<name>/<key>/``. The key is the SHA-256 of everything the output depends on, so a folder of that
-name *is* the output: there is no index that could disagree with it. A stage writes to ``<cache>/tmp/…`` and the finished
-folder is renamed into place, so a half-made output never has a name that anybody looks up; what a killed run leaves in
-``tmp`` is removed by the next one. Two runs that need the same output wait for each other on a lock file
+Layout: ``<cache>/stages/<name>/<key>/``. The key is the SHA-256 of everything the output depends on, so a folder of
+that name *is* the output: there is no index that could disagree with it. A stage writes to ``<cache>/tmp/…`` and the
+finished folder is renamed into place, so a half-made output never has a name that anybody looks up; what a killed run
+leaves in ``tmp`` is removed by the next one. Two runs that need the same output wait for each other on a lock file
 (``<cache>/stages/<name>/<key>.lock``, flock(2), released by the kernel when its holder dies).
 """
 
@@ -16,13 +16,16 @@ import json
 import os
 import tempfile
 import threading
-from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from ..paths import Cache
-from ..tools.sandbox import as_root
+from edgewright.tools.sandbox import as_root
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+
+    from edgewright.paths import Cache
 
 # Raised when a stage's own code changes what it writes for the same inputs.
 FORMAT = 1

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from ..lockfile import Lock
-from ..store import Store
-from ..tools.mmdebstrap import make_tree
-from ..tools.sandbox import Mount, Sandbox
-from .stage import Context, Stage
+from edgewright.stages.stage import Context, Stage
+from edgewright.tools.mmdebstrap import make_tree
+from edgewright.tools.sandbox import Mount, Sandbox
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from edgewright.lockfile import Lock
+    from edgewright.store import Store
 
 
 def packages_of(lock: Lock, tree: str) -> list[list[str]]:
-    """Return what a tree is made of, as data for a stage's key: name and digest of each package, and what was asked for."""
+    """Return what a tree is made of, for a stage's key: name and digest of each package, and what was asked for."""
     return [[package.name, package.digest] for package in lock.tree(tree)] + [list(lock.trees[tree].requested)]
 
 

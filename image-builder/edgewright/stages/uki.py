@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
-from ..tools.sandbox import bind
-from .initrd import Initrd
-from .root_image import RootImage
-from .stage import Context, Stage
-from .tools_tree import ToolsTree
+from edgewright.stages.stage import Context, Stage
+from edgewright.tools.sandbox import bind
 
-# roothash= ties the kernel to the root of its own slot, so one boot counter rolls back both (systemd#32653). A panic and a
-# failed initrd boot again after ten seconds: nobody is there to press a key, and a bad image on trial uses up its tries.
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
+
+    from edgewright.stages.initrd import Initrd
+    from edgewright.stages.root_image import RootImage
+    from edgewright.stages.tools_tree import ToolsTree
+
+# roothash= ties the kernel to the root of its own slot, so one boot counter rolls back both (systemd#32653). A panic
+# and a failed initrd boot again after ten seconds: nobody is there to press a key, and a bad image on trial uses up its
+# tries.
 COMMAND_LINE = (
     "root=/dev/mapper/root rootfstype=erofs ro console=tty0 console=ttyS0,115200 panic=10 "
     "rd.shell=0 rd.emergency=reboot systemd.firstboot=no systemd.gpt_auto=yes quiet systemd.show_status=yes"

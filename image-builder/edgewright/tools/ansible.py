@@ -7,12 +7,15 @@ Python modules is needed, and host and root cannot disagree about versions: both
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ..paths import collections_dir, playbooks_dir
-from .sandbox import Sandbox, bind
+from edgewright.paths import collections_dir, playbooks_dir
+from edgewright.tools.sandbox import Mount, Sandbox, bind
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
 
 _TOOLS = "/run/edgewright/tools"
 
@@ -45,7 +48,7 @@ def run_image_playbook(
     """
     folder = inventory[0].resolve().parent
     seen = f"/run/edgewright/inventories{folder.parent}"
-    mounts = (
+    mounts: tuple[Mount, ...] = (
         bind(tools, _TOOLS),
         bind(collections_dir(), "/run/edgewright/collections"),
         bind(playbooks_dir(), "/run/edgewright/playbooks"),

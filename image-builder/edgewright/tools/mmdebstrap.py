@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ..lockfile import Lock
-from ..repository import local_repository
-from ..store import Store
-from .sandbox import as_root
+from edgewright.repository import local_repository
+from edgewright.tools.sandbox import as_root
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    from edgewright.lockfile import Lock
+    from edgewright.store import Store
 
 # What no node, container or tools tree reads; /usr/share/doc/*/copyright stays, because licences ask for it.
 _EXCLUDED = (

@@ -8,16 +8,18 @@ that is mounted inside is seen outside, and nothing inside outlives the caller (
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import IO
+from typing import IO, TYPE_CHECKING
 
-from .process import run
+from edgewright.tools.process import run
 
-# Mounts over the tree, then enters it. Arguments: root, folder for changes or "", number of mounts, then kind/source/target
-# for each, then the command. Everything is mounted below /run, /tmp or /dev of the tree, or over folders it has already,
-# so the tree is not changed. With a folder for changes the command sees an overlay of the tree (overlayfs, kernel
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+# Mounts over the tree, then enters it. Arguments: root, folder for changes or "", number of mounts, then
+# kind/source/target for each, then the command. Everything is mounted below /run, /tmp or /dev of the tree, or over
+# folders it has already, so the tree is not changed. With a folder for changes the command sees an overlay of the tree (overlayfs, kernel
 # documentation), kept in memory, and what it changed is copied to that folder at the end.
 _ENTER = r"""
 set -eu
@@ -34,7 +36,9 @@ fi
 cd "$root"
 mount -t proc proc "$root/proc"
 mount -t tmpfs -o mode=0755 tmpfs "$root/dev"
-for node in null zero full random urandom tty; do : >"$root/dev/$node"; mount --bind "/dev/$node" "$root/dev/$node"; done
+for node in null zero full random urandom tty; do
+  : >"$root/dev/$node"; mount --bind "/dev/$node" "$root/dev/$node"
+done
 ln -s /proc/self/fd "$root/dev/fd"; ln -s /proc/self/fd/0 "$root/dev/stdin"
 ln -s /proc/self/fd/1 "$root/dev/stdout"; ln -s /proc/self/fd/2 "$root/dev/stderr"
 mkdir "$root/dev/shm"; mount -t tmpfs -o mode=1777 tmpfs "$root/dev/shm"
@@ -45,7 +49,8 @@ while [ "$mounts" -gt 0 ]; do
   kind=$1 source=$2 target=$root$3; shift 3; mounts=$((mounts - 1))
   case $kind in
     tmpfs) mkdir -p "$target"; mount -t tmpfs -o mode=0755 tmpfs "$target" ;;
-    bind) if [ -d "$source" ]; then mkdir -p "$target"; else mkdir -p "${target%/*}"; [ -e "$target" ] || : >"$target"; fi
+    bind) if [ -d "$source" ]; then mkdir -p "$target"
+          else mkdir -p "${target%/*}"; [ -e "$target" ] || : >"$target"; fi
           mount --rbind "$source" "$target" ;;
   esac
 done

@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-import argparse
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError, Problem
 
-from ..delivery import deliver
-from ..exits import ExitCode
-from ..lockfile import Lock
-from ..paths import Cache, project_root
-from ..pipeline import Pipeline, default_version, epoch_of, pipeline, refuse_unfetched, run_stages
-from ..reporter import Reporter, amount
-from ..site import Site, load_site
-from ..site_check import refuse_bad_site
-from ..stages.stage import Context, remove_leftovers
-from ..store import Store
-from ..trees import package_trees
+from edgewright.delivery import deliver
+from edgewright.exits import ExitCode
+from edgewright.lockfile import Lock
+from edgewright.paths import Cache, project_root
+from edgewright.pipeline import Pipeline, default_version, epoch_of, pipeline, refuse_unfetched, run_stages
+from edgewright.reporter import Reporter, amount
+from edgewright.site import Site, load_site
+from edgewright.site_check import refuse_bad_site
+from edgewright.stages.stage import Context, remove_leftovers
+from edgewright.store import Store
+from edgewright.trees import package_trees
+
+if TYPE_CHECKING:
+    import argparse
 
 HELP = (
     "Build the site's disk image from its inventory, its lock and the filled store. Touches no network. Stages whose"
@@ -51,7 +54,7 @@ def run(options: argparse.Namespace, reporter: Reporter) -> int:
     built = run_stages(plan, context, reporter, rebuild=options.rebuild)
     output = options.output or project_root() / "build" / site.name
     with reporter.step("Image and evidence"):
-        delivered = deliver(site, plan, context, output)
+        delivered = deliver(plan, context, output)
     if built.cached and not built.made:
         reporter.info("Nothing had changed: every stage came from the cache.")
     reporter.answer(f"{delivered.image}  ({amount(delivered.size)}, {amount(delivered.allocated)} on disk)")
@@ -106,7 +109,7 @@ def refuse_stale(lock: Lock, site: Site) -> None:
                     str(site.lock_path),
                     f"the lock does not have all packages of '{tree}'",
                     found=f"missing: {', '.join(new)}",
-                    remedy=f"Run 'edgewright lock -i {site.inventory}' and 'edgewright fetch' where there is a network.",
+                    remedy=f"Run 'edgewright lock -i {site.inventory}', then fetch, where there is a network.",
                 )
             )
     if problems:

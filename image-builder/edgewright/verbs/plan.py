@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import argparse
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..exits import ExitCode
-from ..pipeline import missing_from_store
-from ..reporter import Reporter, amount
-from ..site import load_site
-from ..site_check import refuse_bad_site
-from ..tools.sandbox import as_root
-from .build import prepare
+from edgewright.exits import ExitCode
+from edgewright.pipeline import missing_from_store
+from edgewright.reporter import Reporter, amount
+from edgewright.site import load_site
+from edgewright.site_check import refuse_bad_site
+from edgewright.tools.sandbox import as_root
+from edgewright.verbs.build import prepare
+
+if TYPE_CHECKING:
+    import argparse
 
 HELP = (
     "Show the stages of the site's image, which of them are in the cache, their sizes, and what is yet to be fetched."
