@@ -26,6 +26,7 @@ Extent = tuple[int, int]  # offset and size in bytes
 # blkid(8) finds old file systems by magic numbers, the farthest of which (btrfs) lies 64 KiB + 64 bytes in; an empty
 # slot must not look like the file system that was there before.
 _SIGNATURES = 128 * 1024
+_PIECE = 4 * 1024**2
 _TABLE = 1024**2  # everything in front of the first partition: protective MBR, GPT
 
 
@@ -140,13 +141,11 @@ def _ext(_head: bytes, _stream: BinaryIO, image: Path, start: int) -> list[Exten
 
 
 def _is_empty(stream: BinaryIO, start: int, size: int) -> bool:
-    for offset, length in blockmap.data_extents(stream.fileno(), start + size, start):
-        stream.seek(offset)
-        while length > 0:
-            piece = stream.read(min(length, 4 * 1024**2))
-            if piece.strip(b"\0"):
+    for first, length in blockmap.data_extents(stream.fileno(), start + size, start):
+        for offset in range(first, first + length, _PIECE):
+            stream.seek(offset)
+            if stream.read(min(_PIECE, first + length - offset)).strip(b"\0"):
                 return False
-            length -= len(piece) or length
     return True
 
 
