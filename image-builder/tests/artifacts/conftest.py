@@ -103,6 +103,8 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Range", f"bytes {start}-{len(content) - 1}/{len(content)}")
         else:
             self.send_response(200)
+        if path.endswith("/"):
+            self.send_header("Content-Type", "text/html")  # pip reads no index that has another type
         self.send_header("Content-Length", str(len(content) - start))
         self.end_headers()
         if with_body:
