@@ -24,7 +24,7 @@ from edgewright.redaction import redact
 if TYPE_CHECKING:
     from types import TracebackType
 
-_HOSTS_FILE = re.compile(r"hosts(\.[\w.]+)?")
+_HOSTS_FILE = re.compile(r"hosts(\.(yml|yaml|json|toml|ini|py|sh))?")
 _VARS_SUFFIXES = ("", ".yml", ".yaml", ".json")
 _YAML_SUFFIXES = (".yml", ".yaml")
 _VAULT_HEADER = b"$ANSIBLE_VAULT;"
@@ -75,11 +75,16 @@ class AnsibleInventory:
         parts = re.split(r"^\[WARNING\]: ", said, flags=re.MULTILINE)
         return tuple(dict.fromkeys(redact(" ".join(part.split())) for part in parts if part.strip()))
 
+    @property
+    def sources(self) -> list[Path]:
+        """The hosts files, in the order Ansible reads them."""
+        return sorted(path for path in self.folder.iterdir() if path.is_file() and _HOSTS_FILE.fullmatch(path.name))
+
     def check_files(self, problems: Problems) -> None:
         """Load every file on its own, so that one run shows the mistakes of all files."""
         from ansible.errors import AnsibleError
 
-        if not self._sources():
+        if not self.sources:
             problems.add(
                 str(self._shown),
                 "the inventory folder has no hosts file",
@@ -115,7 +120,7 @@ class AnsibleInventory:
         from ansible.vars.hostvars import HostVars
         from ansible.vars.manager import VariableManager
 
-        sources = self._sources()
+        sources = self.sources
         try:
             self._inventory = InventoryManager(loader=self._loader, sources=[str(path) for path in sources])
         except AnsibleError as error:
@@ -300,11 +305,8 @@ class AnsibleInventory:
                 remedy=_VAULT_REMEDY,
             )
 
-    def _sources(self) -> list[Path]:
-        return sorted(path for path in self.folder.iterdir() if path.is_file() and _HOSTS_FILE.fullmatch(path.name))
-
     def _files(self) -> list[Path]:
-        files = self._sources()
+        files = self.sources
         for name in ("group_vars", "host_vars"):
             files += sorted(
                 path

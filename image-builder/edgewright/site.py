@@ -42,6 +42,7 @@ class Site:
         inventory: the folder, absolute.
         hosts: in inventory order.
         shown: the folder as the user wrote it, for messages.
+        sources: its hosts files, for those who run Ansible on it (``-i``, once for each).
         warnings: what Ansible warned about while it read the folder.
         orphans: variables files that no host or group reads.
     """
@@ -50,6 +51,7 @@ class Site:
     inventory: Path
     hosts: tuple[Host, ...]
     shown: Path = Path()
+    sources: tuple[Path, ...] = ()
     warnings: tuple[str, ...] = ()
     orphans: tuple[Problem, ...] = ()
 
@@ -98,7 +100,7 @@ class Site:
 def load_site(inventory: Path, *, vault_password_file: Path | None = None) -> Site:
     """Read an inventory folder through Ansible's own loader, group vars, vault and templating included.
 
-    The folder holds ``hosts.yml`` (or another ``hosts*`` source that Ansible's enabled inventory plugins understand),
+    The folder holds ``hosts.yml`` (or ``hosts``, ``hosts.ini`` … as Ansible's enabled inventory plugins read them),
     ``group_vars/`` and ``host_vars/``. Vault passwords come from ``vault_password_file`` and from Ansible's own
     configuration (``ANSIBLE_VAULT_PASSWORD_FILE``). Secrets are registered with ``redaction`` before anything can fail.
 
@@ -125,13 +127,13 @@ def load_site(inventory: Path, *, vault_password_file: Path | None = None) -> Si
             positions.learn_keys(raw.own)
             variables = source.template(raw, positions, problems)
             hosts.append(Host(name, source.groups(name), variables, frozenset(secrets), positions))
-        warnings, orphans = source.warnings, tuple(source.orphans())
+        sources, warnings, orphans = tuple(source.sources), source.warnings, tuple(source.orphans())
     problems.found = list(dict.fromkeys(problems.found))  # one mistake in group_vars would come once for each host
     problems.raise_if_any()
     names_of_site = {host.variables.get("edge_site") for host in hosts}
     common = names_of_site.pop() if len(names_of_site) == 1 else None
     name = common if isinstance(common, str) and common else folder.name
-    return Site(name, folder, tuple(hosts), inventory, warnings, orphans)
+    return Site(name, folder, tuple(hosts), inventory, sources, warnings, orphans)
 
 
 def _folder(inventory: Path) -> Path:

@@ -122,6 +122,13 @@ def test_key_paths_survive_a_round_trip(text: str) -> None:
     assert format_key_path(parse_key_path(text)) == text
 
 
+def test_hosts_files_are_read_and_their_backups_are_not(inventory: Write) -> None:
+    folder = inventory({"hosts": "box-2\n", "hosts.yml.bak": "all: {hosts: {old: }}\n", "hosts.txt": "all old\n"})
+    site = load_site(folder)
+    assert [host.name for host in site.hosts] == ["box-2", "box-1"]
+    assert [path.name for path in site.sources] == ["hosts", "hosts.yml"]
+
+
 def test_omitted_values_are_left_out(inventory: Write) -> None:
     site = load_site(
         inventory({"group_vars/all.yml": "a: '{{ omit }}'\nb: {c: '{{ omit }}', d: 1}\ne: ['{{ omit }}', 2]\n"})
