@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from pathlib import Path
 
+    from edgewright.fetching import Fetching
     from edgewright.lockfile import Lock
     from edgewright.reporter import Reporter
     from edgewright.site import Site
@@ -148,21 +149,6 @@ def state_files(hosts: dict[str, SiteVariables], guests: dict[str, GuestDisk]) -
     return tuple(files)
 
 
-def missing_from_store(lock: Lock, store: Store) -> list[tuple[str, int]]:
-    """Return what the lock pins and the store has not: name and size in bytes."""
-    missing = [
-        (f"{package.name} {package.version}", package.size)
-        for package in lock.packages.values()
-        if not store.has(package.digest)
-    ]
-    for container in lock.containers.values():
-        missing += [(wheel.filename, wheel.size) for wheel in container.wheels if not store.has(wheel.digest)]
-    missing += [
-        (source, artifact.size) for source, artifact in lock.artifacts.items() if not store.has(artifact.digest)
-    ]
-    return missing
-
-
 def run_stages(plan: Pipeline, context: Context, reporter: Reporter, *, rebuild: bool = False) -> Built:
     """Make every output that is not there yet, independent stages side by side.
 
@@ -215,19 +201,19 @@ def _in_order(stages: list[Stage], submit: Callable[[Stage], concurrent.futures.
                 needs.discard(done)
 
 
-def refuse_unfetched(lock: Lock, store: Store, site: Site) -> None:
+def refuse_unfetched(fetching: Fetching, site: Site) -> None:
     """Refuse to build from a store that is not filled: a build never touches the network.
 
     Raises:
         NeedsNetworkError: something is missing; says how much.
     """
-    missing = missing_from_store(lock, store)
+    missing = fetching.missing()
     if missing:
-        size = sum(amount for _, amount in missing) / 1e6
-        names = ", ".join(name for name, _ in missing[:5]) + (" …" if len(missing) > 5 else "")
+        size = sum(each.size for each in missing) / 1e6
+        names = ", ".join(each.name for each in missing[:5]) + (" …" if len(missing) > 5 else "")
         raise NeedsNetworkError(
             Problem(
-                str(store.root),
+                str(site.lock_path),
                 f"{len(missing)} pinned artifacts ({size:.0f} MB) are not in the store",
                 found=f"missing: {names}",
                 remedy=f"Run 'edgewright fetch -i {site.inventory}' where there is a network.",

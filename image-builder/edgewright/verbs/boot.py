@@ -75,12 +75,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, reporter: Reporter) -> int:
     """Boot, show where things are, wait until the machine is off."""
     image, variables = _image_and_host(options)
-    hardware = _hardware(options, variables)
+    shape = hardware(options, variables)
     verdict = choose_accelerator(options.accel, image, Cache(options.cache), reporter)
     terminal = sys.stdin.isatty() and sys.stdout.isatty() and not options.json
     machine = Machine(
         image,
-        hardware,
+        shape,
         accelerator=verdict.name,
         persistent=options.persistent,
         console=options.console,
@@ -89,11 +89,11 @@ def run(options: argparse.Namespace, reporter: Reporter) -> int:
     )
     with machine:
         reporter.info(f"Booting {image} with {verdict.name.upper()} ({verdict.reason}).")
-        for forward in hardware.link.forwards:
+        for forward in shape.link.forwards:
             reporter.info(f"  127.0.0.1:{forward.host} → port {forward.guest}")
         reporter.detail(f"command: {' '.join(machine.command)}")
         machine.start()
-        ports = {str(forward.guest): forward.host for forward in hardware.link.forwards}
+        ports = {str(forward.guest): forward.host for forward in shape.link.forwards}
         reporter.result({"image": str(image), "accelerator": verdict.name, "ports": ports})
         status = machine.wait(options.timeout)
         if status is None:
@@ -139,7 +139,8 @@ def _image_and_host(options: argparse.Namespace) -> tuple[Path, dict[str, Any]]:
     return image, {}
 
 
-def _hardware(options: argparse.Namespace, variables: dict[str, Any]) -> qemu.Hardware:
+def hardware(options: argparse.Namespace, variables: dict[str, Any]) -> qemu.Hardware:
+    """Return the machine that the options and the inventory host ask for, with free host ports chosen."""
     address, gateway = virtual_node.static_address(variables)
     wanted = [qemu.Forward.parse(text) for text in options.forward]
     credentials = dict(virtual_node.parse_credential(text) for text in options.credential)

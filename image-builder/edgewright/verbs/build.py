@@ -10,15 +10,16 @@ from ansible_collections.edgewright.edge.plugins.module_utils.errors import Edge
 
 from edgewright.delivery import deliver
 from edgewright.exits import ExitCode
+from edgewright.fetching import Fetching
 from edgewright.lockfile import Lock
 from edgewright.paths import Cache, project_root
 from edgewright.pipeline import Pipeline, default_version, epoch_of, pipeline, refuse_unfetched, run_stages
 from edgewright.reporter import Reporter, amount
+from edgewright.resolve_request import gaps, request_of
 from edgewright.site import Site, load_site
 from edgewright.site_check import refuse_bad_site
 from edgewright.stages.stage import Context, remove_leftovers
 from edgewright.store import Store
-from edgewright.trees import package_trees
 
 if TYPE_CHECKING:
     import argparse
@@ -49,7 +50,7 @@ def run(options: argparse.Namespace, reporter: Reporter) -> int:
         site = load_site(options.inventory, vault_password_file=options.vault_password_file)
         refuse_bad_site(site)
     plan, context = prepare(site, options, reporter)
-    refuse_unfetched(plan.disk.lock, plan.disk.store, site)
+    refuse_unfetched(Fetching(plan.disk.lock, plan.disk.store, site.inventory, reporter), site)
     remove_leftovers(context.cache)
     built = run_stages(plan, context, reporter, rebuild=options.rebuild)
     output = options.output or project_root() / "build" / site.name
@@ -79,7 +80,8 @@ def prepare(site: Site, options: argparse.Namespace, reporter: Reporter) -> tupl
         EdgeError: no lock, one that does not fit the inventory, or a bad version.
     """
     lock = Lock.load(site.lock_path)
-    refuse_stale(lock, site)
+    if missing := gaps(lock, request_of(site), str(site.lock_path)):
+        raise EdgeError(missing)
     version = options.image_version or default_version(lock)
     if not _VERSION.fullmatch(version):
         raise EdgeError(
@@ -91,26 +93,3 @@ def prepare(site: Site, options: argparse.Namespace, reporter: Reporter) -> tupl
     plan = pipeline(site, lock, Store(cache.store), version=version, vault_password_file=options.vault_password_file)
     log = reporter.run_log or cache.logs / "build.log"
     return plan, Context(cache, epoch_of(lock), log)
-
-
-def refuse_stale(lock: Lock, site: Site) -> None:
-    """Refuse a lock that was made for other packages than the recipes and roles ask for now.
-
-    Raises:
-        EdgeError: names every tree that differs.
-    """
-    problems = []
-    for tree, asked in package_trees(site).items():
-        locked = set(lock.trees[tree].requested) if tree in lock.trees else set()
-        new = sorted(set(asked) - locked)
-        if new:
-            problems.append(
-                Problem(
-                    str(site.lock_path),
-                    f"the lock does not have all packages of '{tree}'",
-                    found=f"missing: {', '.join(new)}",
-                    remedy=f"Run 'edgewright lock -i {site.inventory}', then fetch, where there is a network.",
-                )
-            )
-    if problems:
-        raise EdgeError(problems)

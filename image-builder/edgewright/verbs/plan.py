@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from edgewright.exits import ExitCode
-from edgewright.pipeline import missing_from_store
+from edgewright.fetching import Fetching
 from edgewright.reporter import Reporter, amount
 from edgewright.site import load_site
 from edgewright.site_check import refuse_bad_site
@@ -38,8 +38,8 @@ def run(options: argparse.Namespace, reporter: Reporter) -> int:
         rows.append({"stage": stage.label, "title": stage.title, "key": stage.key(), "cached": built, "size": size})
         state = f"cached {amount(size):>10}" if size is not None else "to build" + " " * 9
         reporter.answer(f"{stage.label:32} {state}  {stage.key()[:12]}")
-    missing = missing_from_store(plan.disk.lock, plan.disk.store)
-    total = sum(size for _, size in missing)
+    missing = Fetching(plan.disk.lock, plan.disk.store, site.inventory, reporter).missing()
+    total = sum(each.size for each in missing)
     if missing:
         reporter.answer(f"To fetch: {len(missing)} artifacts, {amount(total)} (edgewright fetch)")
     else:
@@ -48,7 +48,7 @@ def run(options: argparse.Namespace, reporter: Reporter) -> int:
         {
             "version": plan.root.version,
             "stages": rows,
-            "to_fetch": [{"name": name, "size": size} for name, size in missing],
+            "to_fetch": [{"name": each.name, "size": each.size} for each in missing],
             "to_fetch_bytes": total,
         }
     )

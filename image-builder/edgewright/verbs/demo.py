@@ -1,0 +1,183 @@
+"""``edgewright demo``: the whole way, from an inventory to an answer from a machine without a network."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError, Problem
+
+from edgewright.exits import ExitCode, NeedsNetworkError
+from edgewright.lockfile import Lock
+from edgewright.machine import Machine
+from edgewright.paths import Cache, project_root
+from edgewright.question import FileTypeModel, ask
+from edgewright.site import Site, load_site
+from edgewright.store import Store
+from edgewright.verbs.boot import choose_accelerator, hardware
+
+if TYPE_CHECKING:
+    import argparse
+
+    from edgewright.reporter import Reporter
+
+HELP = (
+    "Pin, fetch, build, boot without a network, ask the model a question, show the virtual machine's console and the"
+    " node's health, and switch the machine off."
+)
+_STATUS_PORT = 8090
+_POLL = 3.0  # seconds between two looks at the node
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the options."""
+    parser.add_argument(
+        "--file", type=Path, metavar="FILE", help="the file to ask about (default: this project's pyproject.toml)"
+    )
+    parser.add_argument(
+        "--timeout", type=float, default=420, metavar="SECONDS", help="how long the node may take to become healthy"
+    )
+
+
+def run(options: argparse.Namespace, reporter: Reporter) -> int:
+    """Do it all; the first thing that does not work ends it with what to do."""
+    began = time.monotonic()
+    question = options.file or project_root() / "pyproject.toml"
+    if not question.is_file():
+        raise EdgeError(Problem("--file", "there is no such file", found=str(question)))
+    _prepare(options, reporter)
+    site = load_site(options.inventory, vault_password_file=options.vault_password_file)
+    image = project_root() / "build" / site.name / f"{site.name}.raw"
+    console = image.with_suffix(".console.log")
+    console.unlink(missing_ok=True)
+    node = site.hosts[0]
+    verdict = choose_accelerator("auto", image, Cache(options.cache), reporter)
+    shape = hardware(_boot_options(options), node.variables)
+    with Machine(image, shape, accelerator=verdict.name, console=console) as machine:
+        reporter.info(f"Booting {image.name} as {node.name}: {verdict.name.upper()}, no network ({verdict.reason}).")
+        machine.start()
+        with reporter.step("Node recognises itself"):
+            machine.wait_for_console(r"edgewright: this machine is \S+", 180)
+        with reporter.step("Model answers"):
+            answer = _ask(site, options, machine, question, deadline=began_plus(options.timeout))
+        with reporter.step("Node is healthy"):
+            status = _wait_healthy(machine, deadline=began_plus(options.timeout))
+        _show(reporter, question, answer, status, console, time.monotonic() - began)
+        with reporter.step("Switching off"):
+            machine.powerdown(timeout=180)
+    reporter.result({"answer": answer[0], "score": answer[1], "status": status, "console": str(console)})
+    return ExitCode.OK
+
+
+def began_plus(seconds: float) -> float:
+    """Return the monotonic time in ``seconds`` from now."""
+    return time.monotonic() + seconds
+
+
+def _verb(name: str, words: list[str], options: argparse.Namespace, reporter: Reporter) -> None:
+    """Run another verb as its own command line would."""
+    from edgewright.cli import verb_parser
+
+    module = importlib.import_module(f"edgewright.verbs.{name}")
+    common = ["-i", str(options.inventory), "--cache", str(options.cache)]
+    if options.vault_password_file:
+        common += ["--vault-password-file", str(options.vault_password_file)]
+    code = module.run(verb_parser(name, module).parse_args([*common, *words]), reporter)
+    if code != ExitCode.OK:
+        raise EdgeError(Problem(f"edgewright {name}", f"ended with exit code {code}"))
+
+
+def _prepare(options: argparse.Namespace, reporter: Reporter) -> None:
+    """Lock what is not locked, fetch what is not fetched, build what is not built."""
+    _verb("check", [], options, reporter)
+    with reporter.step("Pinned artifacts are in the store"):
+        _verb("lock", [], options, reporter)
+        try:
+            _verb("fetch", [], options, reporter)
+        except NeedsNetworkError as error:
+            # A point release takes the packages it replaces off the mirrors; their successors serve a demo as well.
+            reporter.warning(f"{error.problems[0]}")
+            reporter.info("Pinning what the mirror has today.")
+            _verb("lock", ["--upgrade"], options, reporter)
+            _verb("fetch", [], options, reporter)
+    _verb("build", [], options, reporter)
+
+
+def _boot_options(options: argparse.Namespace) -> argparse.Namespace:
+    """Return the options of ``edgewright boot --no-network``, all others as they are by default."""
+    from edgewright.cli import verb_parser
+
+    module = importlib.import_module("edgewright.verbs.boot")
+    return verb_parser("boot", module).parse_args(["-i", str(options.inventory), "--no-network"])
+
+
+def _ask(
+    site: Site, options: argparse.Namespace, machine: Machine, question: Path, *, deadline: float
+) -> tuple[str, float]:
+    """Put the question as soon as the service takes it."""
+    service = site.hosts[0].variables["edge_inference_services"][0]
+    model = service["models"][0]
+    lock = Lock.load(site.lock_path)
+    magika = FileTypeModel.of(lock, Store(Cache(options.cache).store), model["source"])
+    url = f"http://127.0.0.1:{machine.host_port(service['port'])}"
+    features = magika.features(question.read_bytes())
+    while True:
+        try:
+            return magika.answer(ask(url, model["name"], features, timeout=30))
+        except (httpx.TransportError, httpx.HTTPStatusError) as error:
+            _still_on(machine)
+            if time.monotonic() > deadline:
+                raise EdgeError(
+                    Problem(url, "the model gives no answer", found=str(error), remedy=f"See {machine.console}.")
+                ) from error
+        time.sleep(_POLL)
+
+
+def _wait_healthy(machine: Machine, *, deadline: float) -> dict[str, Any]:
+    """Wait for the node's own health check; return what its status page says."""
+    url = f"http://127.0.0.1:{machine.host_port(_STATUS_PORT)}/status.json"
+    status: dict[str, Any] = {}
+    while time.monotonic() < deadline:
+        with contextlib.suppress(httpx.TransportError, httpx.HTTPStatusError, ValueError):
+            status = httpx.get(url, timeout=60, trust_env=False).raise_for_status().json()
+            if (status.get("health") or {}).get("healthy"):
+                return status
+        _still_on(machine)
+        time.sleep(_POLL)
+    checks = (status.get("health") or {}).get("checks", [])
+    bad = ", ".join(f"{check['name']}: {check['message']}" for check in checks if not check["healthy"])
+    raise EdgeError(
+        Problem(url, "the node does not become healthy", found=bad or "no report", remedy=f"See {machine.console}.")
+    )
+
+
+def _still_on(machine: Machine) -> None:
+    if not machine.running:
+        raise EdgeError(Problem(str(machine.console), "the machine switched itself off", remedy="Read its console."))
+
+
+def _show(
+    reporter: Reporter,
+    question: Path,
+    answer: tuple[str, float],
+    status: dict[str, Any],
+    console: Path,
+    seconds: float,
+) -> None:
+    """Print what was shown to work."""
+    reporter.answer("")
+    reporter.answer(f"Question   what kind of file is {question.name}?")
+    reporter.answer(f"Answer     {answer[0]} ({answer[1]:.0%})")
+    reporter.answer(f"Node       {status['node']} of site {status['site']}, image {status['image_version']}")
+    for check in status["health"]["checks"]:
+        reporter.answer(f"Health     {check['name']}: {check['message']}")
+    for machine in status["virtual_machines"]:
+        reporter.answer(f"VM         {machine['name']}: {machine['state']}; its console:")
+        for line in [line for line in machine["console_tail"] if line.strip()][-8:]:
+            reporter.answer(f"           | {line}")
+    reporter.answer(f"Console    {console}")
+    reporter.answer(f"Time       {seconds:.0f} s")
