@@ -70,6 +70,25 @@ def test_a_full_queue_answers_503_at_once_and_serves_again_when_it_has_room(slow
         assert server.metric("inference_server_requests_total", **labels) == 1
 
 
+def test_overload_answers_every_request_and_leaves_nothing_behind(slow_models: Path) -> None:
+    with ServerProcess(slow_models, "--concurrency=2", "--queue-size=3", "--request-timeout=2") as server:
+
+        def visit(length: int, last: int) -> list[int]:
+            """Ask again until the answer is ``last``."""
+            statuses: list[int] = []
+            while last not in statuses:
+                statuses.append(server.infer("slow", rounds(length)).status_code)
+            return statuses
+
+        endless = [Background(lambda: visit(FOR_EVER, 504)) for _ in range(3)]
+        quick = [Background(lambda: visit(1, 200)) for _ in range(20)]
+        statuses = [status for visitor in endless + quick for status in visitor.result()]
+        assert set(statuses) == {200, 503, 504}
+        server.until(lambda: server.metric("inference_server_running") == 0)
+        assert server.metric("inference_server_queue_length") == 0
+        assert server.metric("inference_server_errors_total", kind="internal") == 0
+
+
 def test_a_request_that_takes_too_long_is_a_504_and_its_thread_is_free_again(slow_models: Path) -> None:
     with ServerProcess(slow_models, "--concurrency=1", "--request-timeout=0.5") as server:
         start = time.monotonic()
@@ -90,7 +109,7 @@ def test_a_body_that_never_comes_is_a_408(slow_models: Path) -> None:
         socket.create_connection(("127.0.0.1", server.port), timeout=10) as connection,
     ):
         connection.sendall(b"POST /v2/models/slow/infer HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n{")
-        answer = connection.recv(4096)
+        answer = b"".join(iter(lambda: connection.recv(4096), b""))  # the server closes the connection
         assert answer.startswith(b"HTTP/1.1 408 ")
         assert b"body: did not arrive within 0.3 seconds" in answer
 

@@ -137,9 +137,9 @@ class WorkQueue:
         try:
             await turn
         except asyncio.CancelledError:
-            if turn.done() and not turn.cancelled():
+            if not turn.cancelled():
                 self._release()  # the turn came in the same moment: pass it on
-            else:
+            elif turn in self._waiting:  # `_release` may already have dropped it
                 self._waiting.remove(turn)
             raise
 
