@@ -151,4 +151,4 @@ def _relative(path: str, *, what: str, expected: str) -> str:
     parts = PurePosixPath(path).parts
     if not parts or path.startswith("/") or ".." in parts or path.endswith("/"):
         raise UnfitError(f"{what} must be a relative path without '..'", expected=expected)
-    return str(PurePosixPath(path))
+    return path

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
 
 @dataclass(frozen=True, order=True)
@@ -74,3 +75,11 @@ class Problems:
         """
         if self.found:
             raise EdgeError(self.found)
+
+    @contextmanager
+    def collecting(self) -> Iterator[None]:
+        """Take over the problems of an ``EdgeError`` raised in the block, and go on after it."""
+        try:
+            yield
+        except EdgeError as error:
+            self.extend(error)

@@ -158,6 +158,8 @@ def _metadata(vm: VirtualMachine) -> ET.Element:
             "stop_timeout": str(vm.stop_timeout),
             "start_order": str(vm.start_order),
             "priority": str(vm.priority),
+            # libvirt writes QEMU's default model into a definition that has none.
+            "cpu_model": vm.cpu.model,
         },
     )
     for disk in vm.disks:

@@ -1,0 +1,124 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Lookup: the file of a pinned artifact in the content-addressed store."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: artifact
+author: The Edgewright contributors (@edgewright)
+version_added: 0.1.0
+short_description: Path of a pinned artifact on this machine
+description:
+  - Returns the path of an artifact in the content-addressed store that C(edgewright fetch) fills.
+  - The artifact must be pinned in C(site.lock.yml) beside the inventory. Nothing is downloaded.
+options:
+  _terms:
+    description:
+      - Sources of artifacts, as the inventory writes them (C(pypi:), C(http://), C(https://), C(file:)).
+      - Sources C(build:) are not in the store, because the image builder makes them.
+    type: list
+    elements: str
+    required: true
+  cache:
+    description:
+      - Folder of the image builder's cache; the store is the folder C(store) in it.
+      - The default is C(edgewright) in E(XDG_CACHE_HOME), which is C(~/.cache) where it is not set.
+    type: path
+    env:
+      - name: EDGEWRIGHT_CACHE
+"""
+
+EXAMPLES = r"""
+- name: Model is in place
+  ansible.builtin.copy:
+    src: "{{ lookup('edgewright.edge.artifact', 'pypi:magika==1.0.3#magika/models/standard_v3_3/model.onnx') }}"
+    dest: /var/lib/edgewright/models/file-type/magika/1/model.onnx
+    mode: "0644"
+"""
+
+RETURN = r"""
+_raw:
+  description: The path of each artifact, in order.
+  type: list
+  elements: path
+"""
+
+import functools
+import os
+from pathlib import Path
+from typing import Any
+
+import yaml
+from ansible.errors import AnsibleLookupError
+from ansible.plugins.lookup import LookupBase
+from ansible_collections.edgewright.edge.plugins.module_utils.artifact_pin import LOCK_NAME, Pin, pin_of
+from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError, Problem, Problems
+
+
+class LookupModule(LookupBase):  # type: ignore[misc]
+    """What Ansible looks for."""
+
+    def run(self, terms: list[Any], variables: dict[str, Any] | None = None, **kwargs: Any) -> list[str]:
+        """Return the path of each source; every problem of every source is in the one error."""
+        self.set_options(var_options=variables, direct=kwargs)
+        folder = (variables or {}).get("inventory_dir")
+        cache = Path(self.get_option("cache") or _default_cache()).expanduser()
+        problems = Problems()
+        paths: list[str] = []
+        for term in terms:
+            with problems.collecting():
+                paths.append(str(_locate(str(term), folder, cache / "store")))
+        try:
+            problems.raise_if_any()
+        except EdgeError as error:
+            raise AnsibleLookupError(str(error)) from error
+        return paths
+
+
+def _default_cache() -> str:
+    return os.path.join(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "edgewright")  # noqa: PTH118 (~ is expanded later)
+
+
+def _locate(source: str, folder: str | None, store: Path) -> Path:
+    if source.startswith("build:"):
+        remedy = "It rides in the image that 'edgewright build' makes. For a node reached over SSH use file:<path>."
+        raise EdgeError(Problem(source, "is built by the image builder and not in the store", remedy=remedy))
+    if not folder:
+        raise EdgeError(
+            Problem(source, "there is no inventory folder to find site.lock.yml in", remedy="Use -i FOLDER.")
+        )
+    lock = Path(folder) / LOCK_NAME
+    pin = _pin(lock, source)
+    path = store / pin.store_path
+    try:
+        found = path.stat().st_size
+    except OSError:
+        remedy = "Run 'edgewright fetch' where there is a network."
+        raise EdgeError(Problem(source, "has not been fetched", f"no {path}", remedy=remedy)) from None
+    if found != pin.size:
+        remedy = f"Delete {path}, then run 'edgewright fetch'."
+        raise EdgeError(Problem(source, "is damaged in the store", f"{found} bytes", f"{pin.size} bytes", remedy))
+    return path
+
+
+def _pin(lock: Path, source: str) -> Pin:
+    try:
+        stamp = lock.stat().st_mtime_ns
+    except OSError:
+        remedy = f"Run 'edgewright lock -i {lock.parent}', then 'edgewright fetch', where there is a network."
+        raise EdgeError(Problem(str(lock), "the site is not locked: there is no such file", remedy=remedy)) from None
+    return pin_of(_read(lock, stamp), source, where=str(lock))
+
+
+@functools.lru_cache(maxsize=4)
+def _read(lock: Path, _stamp: int) -> object:
+    """Read a lock once for all tasks, and again when it was written since."""
+    try:
+        with lock.open("rb") as stream:
+            # The C parser, where PyYAML has it, is ten times as fast: a lock names hundreds of packages.
+            return yaml.load(stream, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 (both are safe)
+    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
+        raise EdgeError(
+            Problem(str(lock), f"cannot be read ({error})", remedy="Run 'edgewright lock' again.")
+        ) from error
