@@ -17,26 +17,19 @@ from ansible_collections.edgewright.edge.plugins.module_utils.artifact_source im
 )
 from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError, Problem, Problems
 from ansible_collections.edgewright.edge.plugins.module_utils.fields import UnfitError
-from ansible_collections.edgewright.edge.plugins.module_utils.inference_service import inference_services
-from ansible_collections.edgewright.edge.plugins.module_utils.network import Network
-from ansible_collections.edgewright.edge.plugins.module_utils.virtual_machine import virtual_machines
+from ansible_collections.edgewright.edge.plugins.module_utils.site import check_hosts, check_site_variables
 
 from edgewright.paths import containers_dir, guests_dir
 from edgewright.redaction import redact
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from pathlib import Path
 
     from edgewright.site import Host, Site
 
-_READERS: tuple[Callable[[dict[str, Any]], object], ...] = (
-    lambda v: Network.from_inventory(v.get("edge_network") or {}, where="edge_network"),
-    lambda v: virtual_machines(
-        v.get("edge_virtual_machines"), where="edge_virtual_machines", site=v.get("edge_site", "")
-    ),
-    lambda v: inference_services(v.get("edge_inference_services"), where="edge_inference_services"),
-)
+# One image serves all hosts: what it is made with cannot differ between them.
+_SHARED = ("edge_site", "edge_runtime", "edge_storage")
 _RECIPES = {"containers": (containers_dir, "container.yml"), "guests": (guests_dir, "guest.yml")}
 
 
@@ -46,7 +39,7 @@ def refuse_bad_site(site: Site) -> None:
     Raises:
         EdgeError: every mistake of the inventory.
     """
-    if found := [*domain_problems(site), *builder_problems(site)]:
+    if found := [*domain_problems(site), *_shared_problems(site), *builder_problems(site)]:
         raise EdgeError(found)
 
 
@@ -54,13 +47,49 @@ def domain_problems(site: Site) -> list[Problem]:
     """Return what the domain finds wrong in the hosts' variables, each at the line it was written on."""
     hosts_of: dict[Problem, list[str]] = {}
     for host in site.hosts:
-        for read in _READERS:
-            try:
-                read(host.variables)
-            except EdgeError as error:
-                for problem in error.problems:
-                    hosts_of.setdefault(_located(problem, site, host), []).append(host.name)
-    return [_for_hosts(problem, names, site) for problem, names in hosts_of.items()]
+        for problem in check_site_variables(host.variables):
+            hosts_of.setdefault(_located(problem, site, host.name), []).append(host.name)
+    found = [_for_hosts(problem, names, site) for problem, names in hosts_of.items()]
+    for problem in check_hosts({host.name: host.variables for host in site.hosts}):
+        name, _, key = problem.where.partition(": ")
+        if key != "edge_node":  # that a host has none at all is no mistake: see ``unrecognised``
+            found.append(_for_hosts(_located(replace(problem, where=key), site, name), [name], site))
+    return found
+
+
+def unrecognised(site: Site) -> list[Problem]:
+    """Return the hosts that no machine will take itself for unless a person names them on the medium."""
+    return [
+        Problem(
+            site.where(host.name, "edge_node")
+            if host.variables.get("edge_node")
+            else f"{site.shown} (host {host.name})",
+            "nothing in its hardware tells a machine that it is this host",
+            expected="edge_node with mac, dmi_serial or dmi_uuid",
+            remedy=f"Give edge_node, or write '{host.name}' into the file edgewright/node of the flashed medium.",
+        )
+        for host in site.hosts
+        if not any((host.variables.get("edge_node") or {}).values())
+    ]
+
+
+def _shared_problems(site: Site) -> list[Problem]:
+    """Return the variables of the whole image in which hosts differ."""
+    problems = Problems()
+    first, *others = site.hosts
+    for variable in _SHARED:
+        value = first.variables.get(variable)
+        for host in others:
+            if host.variables.get(variable) != value:
+                key = variable if variable in host.variables else ""
+                problems.add(
+                    site.where(host.name, key) if key else f"{site.shown} (host {host.name}): {variable}",
+                    "differs between hosts of one site, which share one image",
+                    found=redact(repr(host.variables.get(variable))),
+                    expected=redact(f"{value!r}, as {first.name} has"),
+                    remedy="Set it in group_vars/all.yml only.",
+                )
+    return problems.found
 
 
 def _for_hosts(problem: Problem, names: list[str], site: Site) -> Problem:
@@ -70,9 +99,9 @@ def _for_hosts(problem: Problem, names: list[str], site: Site) -> Problem:
     return replace(problem, where=f"{problem.where} (for {', '.join(names)})")
 
 
-def _located(problem: Problem, site: Site, host: Host) -> Problem:
+def _located(problem: Problem, site: Site, host: str) -> Problem:
     found, expected = redact(problem.found), redact(problem.expected)
-    return replace(problem, where=site.where(host.name, problem.where), found=found, expected=expected)
+    return replace(problem, where=site.where(host, problem.where), found=found, expected=expected)
 
 
 def builder_problems(site: Site) -> list[Problem]:

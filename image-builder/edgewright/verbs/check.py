@@ -30,13 +30,14 @@ def run(options: argparse.Namespace, reporter: Reporter) -> int:
     """Read the inventory, check it, tell what it holds."""
     from edgewright.host_programs import missing_for_boot, missing_for_build
     from edgewright.site import load_site
-    from edgewright.site_check import refuse_bad_site
+    from edgewright.site_check import refuse_bad_site, unrecognised
 
     site = load_site(options.inventory, vault_password_file=options.vault_password_file)
     refuse_bad_site(site)
     warnings = [
         *(Problem(str(site.shown), f"Ansible warns: {warning.rstrip('.')}") for warning in site.warnings),
         *site.orphans,
+        *unrecognised(site),
         *_lock_warnings(site),
         *missing_for_build(),
         *missing_for_boot(),
