@@ -152,7 +152,10 @@ class Machine:
                 stdout=None if self._terminal else stream,
                 stderr=stream,
             )
-        while not (self._scratch / "qmp").exists():
+        # The socket is there early, but QEMU greets on it only after it has made every device.
+        while True:
+            with suppress(QmpError), self.qmp():
+                return
             if not self.running:
                 raise MachineError(self, f"QEMU did not start: {messages.read_text(errors='replace').strip()}")
             time.sleep(_POLL)

@@ -57,6 +57,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     machine.add_argument(
         "--timeout", type=float, metavar="SECONDS", help="press the power button after this time; exit 1"
     )
+    machine.add_argument(
+        "--grace", type=float, default=60.0, metavar="SECONDS", help="then cut the power after this time (default: 60)"
+    )
     network = parser.add_argument_group("its network")
     network.add_argument(
         "--no-network", action="store_true", help="no way out of the machine, only forwarded ports into it"
@@ -99,7 +102,7 @@ def run(options: argparse.Namespace, reporter: Reporter) -> int:
         if status is None:
             reporter.warning(f"Still on after {duration(options.timeout)}; pressing the power button.")
             try:
-                machine.powerdown(timeout=60)
+                machine.powerdown(timeout=options.grace)
             except MachineError:
                 reporter.warning("It does not switch itself off; cutting the power.")
             return ExitCode.FAILED
