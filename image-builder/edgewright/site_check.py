@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from edgewright.site import Host, Site
 
 # One image serves all hosts: what it is made with cannot differ between them.
-_SHARED = ("edge_site", "edge_runtime", "edge_storage")
+_SHARED = ("edge_runtime", "edge_storage")
 _RECIPES = {"containers": (containers_dir, "container.yml"), "guests": (guests_dir, "guest.yml")}
 
 
@@ -85,11 +85,15 @@ def _shared_problems(site: Site) -> list[Problem]:
                 problems.add(
                     site.where(host.name, key) if key else f"{site.shown} (host {host.name}): {variable}",
                     "differs between hosts of one site, which share one image",
-                    found=redact(repr(host.variables.get(variable))),
-                    expected=redact(f"{value!r}, as {first.name} has"),
+                    found=_shown(host.variables.get(variable)),
+                    expected=f"{_shown(value)}, as {first.name} has",
                     remedy="Set it in group_vars/all.yml only.",
                 )
     return problems.found
+
+
+def _shown(value: Any) -> str:
+    return "nothing" if value is None else redact(repr(value))
 
 
 def _for_hosts(problem: Problem, names: list[str], site: Site) -> Problem:
