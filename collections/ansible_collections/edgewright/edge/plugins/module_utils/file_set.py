@@ -1,0 +1,62 @@
+"""A set of configuration files as plain data, and the difference between what is wanted and what is there."""
+
+from __future__ import annotations
+
+import stat
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One path of a file system, as it is or as it should be.
+
+    Attributes:
+        path: absolute.
+        kind: ``file``, ``directory``, ``link`` or ``absent``.
+        content: bytes of a file, target of a link, else empty.
+        mode: permission bits of a file or directory.
+        owner: user name of a file or directory.
+        group: group name of a file or directory.
+    """
+
+    path: str
+    kind: str
+    content: bytes = b""
+    mode: int = 0
+    owner: str = "root"
+    group: str = "root"
+
+    def describe(self) -> str:
+        """Return what a diff shows of it: one head line, then the content of a file."""
+        if self.kind == "link":
+            return f"link to {self.content.decode()}\n"
+        if self.kind == "absent":
+            return ""
+        head = f"{self.kind} {stat.filemode(self.mode)[1:]} {self.owner}:{self.group}\n"
+        return head + self.content.decode(errors="backslashreplace") if self.kind == "file" else head
+
+
+Look = Callable[[str], Entry]
+
+
+def changes(wanted: Iterable[Entry], look: Look) -> list[tuple[Entry, Entry]]:
+    """Return what must change, as (is, should be), in the order of ``wanted``: folders first, removals last.
+
+    Args:
+        wanted: what should be; a path may come once only.
+        look: tells what is at a path.
+    """
+    order = {"directory": 0, "file": 1, "link": 2, "absent": 3}
+    found = []
+    for entry in sorted(wanted, key=lambda entry: (order[entry.kind], entry.path if entry.kind == "directory" else "")):
+        now = look(entry.path)
+        if now != entry:
+            found.append((now, entry))
+    return found
+
+
+def left_over(names: Iterable[str], pattern: str, keep: Sequence[str]) -> list[str]:
+    """Return the names that match a pattern (fnmatch) and are not to be kept, sorted."""
+    return sorted(name for name in names if fnmatchcase(name, pattern) and name not in keep)
