@@ -13,7 +13,7 @@ author: The Edgewright contributors
 description:
   - Makes a set of folders, files and links be as given, and removes others, with one run of a module instead of one
     for each path. A phase that writes thirty small files takes a second instead of fifteen.
-  - Every file is written to a temporary name beside it, synced and renamed, so that no reader and no power cut ever meets
+  - Every file is written to a temporary name beside it, synced and renamed: no reader and no power cut ever meets
     half of one.
 options:
   directories:
@@ -106,6 +106,7 @@ import os
 import pwd
 import stat
 import tempfile
+from pathlib import Path
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.edgewright.edge.plugins.module_utils.file_set import Entry, changes, left_over
