@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError, Problem, Problems
+from ansible_collections.edgewright.edge.plugins.module_utils.errors import Problem, Problems
 
+from edgewright.ansible_vault import use_vault_secrets
 from edgewright.positions import KeyPath, Position, PositionIndex, format_key_path, origin_of
 from edgewright.redaction import redact
 
@@ -261,39 +262,7 @@ class AnsibleInventory:
             init_plugin_loader([])
         self._loader = DataLoader()
         self._loader.set_basedir(str(self.folder))
-        self._set_vault_secrets()
-
-    def _set_vault_secrets(self) -> None:
-        from ansible import constants
-        from ansible.errors import AnsibleError
-        from ansible.parsing.vault import VaultSecretsContext, get_file_vault_secret
-
-        files = [(constants.DEFAULT_VAULT_IDENTITY, self._vault_password_file)] if self._vault_password_file else []
-        for entry in constants.DEFAULT_VAULT_IDENTITY_LIST or []:
-            identity, _, path = entry.rpartition("@")
-            files.append((identity or constants.DEFAULT_VAULT_IDENTITY, Path(path)))
-        # read here, not from `constants`, which keeps what the environment said when Ansible was first imported
-        configured = os.environ.get("ANSIBLE_VAULT_PASSWORD_FILE") or constants.DEFAULT_VAULT_PASSWORD_FILE
-        if configured and not self._vault_password_file:
-            files.append((constants.DEFAULT_VAULT_IDENTITY, Path(configured)))
-        secrets = []
-        for identity, path in files:
-            try:
-                secret = get_file_vault_secret(filename=str(path), vault_id=identity, loader=self._loader)
-                secret.load()
-            except AnsibleError as error:
-                raise EdgeError(
-                    Problem(
-                        where=str(path),
-                        what="the vault password file cannot be used",
-                        found=_one_line(error.message),
-                        remedy="Give a readable, non-empty file, or an executable that prints the password.",
-                    )
-                ) from None
-            secrets.append((identity, secret))
-        self._loader.set_vault_secrets(secrets)
-        VaultSecretsContext._current = None  # noqa: SLF001 - one process may read several inventories
-        VaultSecretsContext.initialize(VaultSecretsContext(secrets))
+        use_vault_secrets(self._loader, self._vault_password_file)
 
     def _decrypt(self, key_path: KeyPath, value: Any, problems: Problems) -> None:
         from ansible.errors import AnsibleError
