@@ -68,7 +68,8 @@ class AnsibleInventory:
     ) -> None:
         from ansible.utils.collection_loader._collection_finder import _AnsibleCollectionFinder
 
-        # Ansible's importer serves only collections that it has loaded itself; the builder imports its own by plain Python.
+        # Ansible's importer serves only collections that it has loaded itself; the builder imports its own by plain
+        # Python.
         _AnsibleCollectionFinder._remove()  # noqa: SLF001 - there is no public way to take it out again
         self._stack.close()
 
