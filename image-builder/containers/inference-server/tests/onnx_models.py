@@ -111,6 +111,20 @@ def stuck() -> ModelProto:
     return _model(nodes, [_info("size", "INT64", [2])], [_info("y", "FP32", [])])
 
 
+def slow_to_load(size: int) -> ModelProto:
+    """y = x + a constant that onnxruntime computes when it loads the model, by one big matrix product."""
+    nodes = [
+        helper.make_node(
+            "Constant", [], ["size"], value=helper.make_tensor("size", TensorProto.INT64, [2], [size, size])
+        ),
+        helper.make_node("ConstantOfShape", ["size"], ["a"]),
+        helper.make_node("MatMul", ["a", "a"], ["b"]),
+        helper.make_node("ReduceSum", ["b"], ["c"], keepdims=0),
+        helper.make_node("Add", ["x", "c"], ["y"]),
+    ]
+    return _model(nodes, [_info("x", "FP32", ["n"])], [_info("y", "FP32", ["n"])])
+
+
 def sequence_output() -> ModelProto:
     """Gives a sequence, which the protocol cannot carry."""
     output = helper.make_tensor_sequence_value_info("y", TensorProto.FLOAT, ["n"])

@@ -168,6 +168,20 @@ def test_a_kernel_that_cannot_be_stopped_does_not_hold_the_process(slow_models: 
         assert "event=stopped unfinished=1" in server.log()
 
 
+def test_a_server_that_still_loads_answers_so_and_can_be_stopped(tmp_path: Path) -> None:
+    onnx_models.publish(tmp_path, "big", onnx_models.slow_to_load(9000))
+    with ServerProcess(tmp_path, wait="live") as server:
+        assert server.client.get("/v2/health/ready").status_code == 503
+        response = server.infer("big", tensor("x", "FP32", [1], [1]))
+        assert response.status_code == 503
+        assert response.json() == {"error": 'model "big" is being loaded'}
+        assert response.headers["Retry-After"] == "1"
+        rows = server.client.post("/v2/repository/index").json()
+        assert rows == [{"name": "big", "version": "1", "state": "LOADING", "reason": ""}]
+        assert server.terminate() < 4
+        assert server.process.returncode == 0
+
+
 def test_an_idle_server_stops_at_once_with_0(slow_models: Path) -> None:
     with ServerProcess(slow_models) as server:
         assert server.terminate() < 2

@@ -9,7 +9,7 @@ from inference_server.settings import SettingsError, load
 
 
 def main() -> int:
-    """Return the exit code: 2 for settings that cannot be used, before anything heavy is imported."""
+    """Serve; return 2 for settings that cannot be used, before anything heavy is imported."""
     try:
         settings = load(sys.argv[1:], os.environ)
     except SettingsError as error:

@@ -54,7 +54,8 @@ class Repository:
         self._started = False
         self._unreadable = False
         self._changing = asyncio.Lock()
-        self._loader = ThreadPoolExecutor(1, thread_name_prefix="loader")
+        # Two threads: one load at a time, and beside it always one to look at the folder.
+        self._loader = ThreadPoolExecutor(2, thread_name_prefix="loader")
 
     @property
     def ready(self) -> bool:
@@ -196,7 +197,7 @@ class Repository:
         return [row for row in rows if row["state"] == "READY"] if only_ready else rows
 
     def close(self) -> None:
-        """Give the loader's thread back."""
+        """Give the loader's threads back."""
         self._loader.shutdown(wait=False, cancel_futures=True)
 
     def _swap(self, name: str, entry: _Entry, versions: dict[int, Model]) -> None:

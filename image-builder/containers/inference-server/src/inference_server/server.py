@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import sys
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import uvicorn
 
@@ -72,8 +72,8 @@ class GracefulServer(uvicorn.Server):
             self.should_exit = True
 
 
-def serve(settings: Settings) -> int:
-    """Serve until a signal comes; return the exit code."""
+def serve(settings: Settings) -> NoReturn:
+    """Serve until a signal comes, then end the process with 0."""
     logs.configure(settings.log_level)
     sys.setswitchinterval(_SWITCH_SECONDS)
     cpus = usable_cpus()
@@ -103,8 +103,7 @@ def serve(settings: Settings) -> int:
     )  # fmt: skip
     server.run()
     logs.event("stopped", unfinished=queue.running)
-    if queue.running:
-        # An inference inside one long kernel cannot be stopped, and Python would wait for its thread.
-        sys.stderr.flush()
-        os._exit(0)
-    return 0
+    sys.stderr.flush()
+    # Python would wait for its threads, and neither one long kernel nor the load of a model can be stopped. Every
+    # answer is sent and nothing is left to write, so the process can end here.
+    os._exit(0)
