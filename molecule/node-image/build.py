@@ -19,7 +19,8 @@ import yaml
 ROLES = Path(__file__).resolve().parents[2] / "collections/ansible_collections/edgewright/edge/roles"
 NAME = "edgewright/molecule-node"
 MIRROR = os.environ.get("EDGEWRIGHT_DEBIAN_MIRROR", "http://deb.debian.org/debian")
-BLANK = ("apt-utils", "dbus", "procps", "python3", "python3-apt", "systemd", "systemd-sysv", "udev")
+# runc: podman inside a container on a host with the old control groups needs it in place of crun.
+BLANK = ("apt-utils", "dbus", "procps", "python3", "python3-apt", "runc", "systemd", "systemd-sysv", "udev")
 REPOSITORY = "/srv/packages"
 # mmdebstrap(1), HOOKS: the tree is $1; apt is told about it by APT_CONFIG.
 DOWNLOAD = (
