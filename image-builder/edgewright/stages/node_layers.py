@@ -70,7 +70,7 @@ class NodeLayer(Stage):
         run_image_playbook(
             Sandbox(root, context.epoch, changes=changes),
             self.tools.output(context.cache) / "tree",
-            inventory=sorted(self.site.inventory.glob("hosts*")),
+            inventory=self.site.sources,
             host=self.host.name,
             phase="configure",
             vault_password_file=self.vault_password_file,

@@ -105,16 +105,17 @@ class Stage:
         final = self.output(context.cache)
         final.parent.mkdir(parents=True, exist_ok=True)
         with _locked(final.with_suffix(".lock")):
-            if final.is_dir():
-                if not rebuild:
-                    return False
-                remove_tree(final)
+            if final.is_dir() and not rebuild:
+                return False
             scratch = Path(tempfile.mkdtemp(prefix=f"{self.name}-", dir=context.cache.tmp))
             holder = _hold(scratch)
             try:
                 out = scratch / "out"
                 out.mkdir(mode=0o755)
                 self.run(context, out)
+                if final.is_dir():
+                    # Half a deleted folder must not keep a name that is looked up.
+                    final.rename(scratch / "distrusted")
                 out.rename(final)
             finally:
                 remove_tree(scratch)

@@ -11,7 +11,7 @@ from ansible_collections.edgewright.edge.plugins.module_utils.errors import Edge
 from edgewright import accelerator, virtual_node
 from edgewright.exits import ExitCode
 from edgewright.machine import Machine, MachineError
-from edgewright.paths import Cache
+from edgewright.paths import Cache, project_root
 from edgewright.reporter import Reporter, duration
 from edgewright.tools import qemu
 
@@ -128,7 +128,7 @@ def _image_and_host(options: argparse.Namespace) -> tuple[Path, dict[str, Any]]:
     from edgewright.site import load_site
 
     site = load_site(options.inventory, vault_password_file=options.vault_password_file)
-    image = options.image or Path("build") / site.name / f"{site.name}.raw"
+    image = options.image or project_root() / "build" / site.name / f"{site.name}.raw"
     if options.node is None and len(site.hosts) > 1 and not (options.mac or options.dmi_serial or options.dmi_uuid):
         names = ", ".join(host.name for host in site.hosts)
         raise EdgeError(Problem("--node", "the site has several hosts", "", f"one of {names}", "Add --node NAME."))
