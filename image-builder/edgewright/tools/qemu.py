@@ -105,8 +105,8 @@ class Link:
 class Hardware:
     """What the guest sees. ``memory`` is in bytes.
 
-    ``credentials`` become systemd system credentials (systemd.system-credentials(7), SMBIOS type 11), ``kernel_arguments``
-    are appended by systemd-stub(7); neither touches the image.
+    ``credentials`` become systemd system credentials (systemd.system-credentials(7), SMBIOS type 11),
+    ``kernel_arguments`` are appended by systemd-stub(7); neither touches the image.
     """
 
     memory: int = 2 * GIB
