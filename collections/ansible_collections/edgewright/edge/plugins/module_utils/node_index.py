@@ -14,8 +14,9 @@ if TYPE_CHECKING:
 def index_text(hosts: Mapping[str, Mapping[str, Any]]) -> str:
     """Return the table: a line ``<kind>TAB<value>TAB<host>`` for each thing a host claims, sorted.
 
-    A shell script in the initrd reads it. Kinds are ``mac``, ``serial`` and ``uuid``; MAC addresses and UUIDs are in
-    lower case, serial numbers without space around them. What two hosts claim is on two lines.
+    A shell script in the initrd reads it. Kinds are ``mac``, ``serial`` and ``uuid``, and ``host`` for the host's own
+    name, by which it can be named outright; MAC addresses and UUIDs are in lower case, serial numbers without space
+    around them. What two hosts claim is on two lines.
 
     Args:
         hosts: the variables of each host by its name; only ``edge_node`` is read.
@@ -26,6 +27,7 @@ def index_text(hosts: Mapping[str, Mapping[str, Any]]) -> str:
     problems = Problems()
     lines = []
     for host, variables in hosts.items():
+        lines.append(f"host\t{host}\t{host}\n")
         declared = variables.get("edge_node")
         with problems.collecting():
             identity = NodeIdentity.from_inventory({} if declared is None else declared, where=f"{host}: edge_node")
