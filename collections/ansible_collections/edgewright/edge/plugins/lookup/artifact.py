@@ -24,7 +24,7 @@ options:
     description:
       - Folder of the image builder's cache; the store is the folder C(store) in it.
       - The default is C(edgewright) in E(XDG_CACHE_HOME), which is C(~/.cache) where it is not set.
-    type: path
+    type: str
     env:
       - name: EDGEWRIGHT_CACHE
 """
@@ -84,7 +84,8 @@ def _locate(source: str, folder: str | None, store: Path) -> Path:
     if source.startswith("build:"):
         remedy = "It rides in the image that 'edgewright build' makes. For a node reached over SSH use file:<path>."
         raise EdgeError(Problem(source, "is built by the image builder and not in the store", remedy=remedy))
-    if not folder:
+    # For hosts that come from no file Ansible has the text "None" here.
+    if not folder or not Path(folder).is_dir():
         raise EdgeError(
             Problem(source, "there is no inventory folder to find site.lock.yml in", remedy="Use -i FOLDER.")
         )

@@ -53,6 +53,8 @@ class Fields:
         self.problems = Problems()
         self._known = tuple(known)
         self._data: Mapping[object, object] = {}
+        # Without a mapping at all, its keys are not missing one by one.
+        self._spoiled = not isinstance(data, Mapping)
         if not isinstance(data, Mapping):
             self.problems.add(where, "must be a mapping", found=repr(data), expected=f"keys {', '.join(self._known)}")
             return
@@ -130,11 +132,6 @@ class Fields:
             EdgeError: if there is one.
         """
         self.problems.raise_if_any()
-
-    @property
-    def _spoiled(self) -> bool:
-        """Whether there was no mapping at all: then its keys are not missing one by one."""
-        return not self._data and bool(self.problems.found)
 
     def _items(self, key: str, at_least: int) -> list[object]:
         value = self._data.get(key)

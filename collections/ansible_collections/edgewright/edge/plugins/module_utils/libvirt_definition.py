@@ -182,6 +182,9 @@ def _disk(element: ET.Element, notes: ET.Element) -> Disk:
 
 
 def _nic(element: ET.Element) -> Nic:
+    if element.get("type") != "network":
+        message = "a network card is on no libvirt network"
+        raise ValueError(message)
     return Nic(
         network=_need(element.find("source")).attrib["network"],
         model=_need(element.find("model")).attrib["type"],

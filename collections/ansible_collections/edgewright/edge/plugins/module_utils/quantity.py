@@ -35,7 +35,7 @@ def to_bytes(value: object) -> int:
         raise UnfitError("must be an amount of bytes", expected=expected)
     unit = match["unit"]
     if unit not in _FACTORS:
-        proper = {known.lower(): known for known in (*_DECIMAL, *_BINARY)}.get(unit.lower())
+        proper = {known.lower(): known for known in (*_DECIMAL, *_BINARY)}.get(unit.lower().removesuffix("b"))
         raise UnfitError(
             f"has the unknown unit '{unit}'",
             expected=expected,

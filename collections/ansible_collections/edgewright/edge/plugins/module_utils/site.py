@@ -108,7 +108,7 @@ def parse_site(variables: Mapping[str, Any]) -> SiteVariables:
     known_site = str(site)
     read = SiteVariables(
         site=site,
-        runtime=fields.read("edge_runtime", _runtime, default="podman"),
+        runtime=fields.read("edge_runtime", _runtime),
         virtualization=fields.read("edge_virtualization", choice("kvm", "emulation"), default="kvm"),
         node=fields.build(
             "edge_node", lambda data, at: NodeIdentity.from_inventory(data, where=at), default=NodeIdentity()

@@ -19,6 +19,8 @@ _TYPES: Final = (
     "ssh-rsa",
 )
 _LENGTH_BYTES: Final = 4
+# The type and at least one number of the key.
+_LEAST_PARTS: Final = 2
 
 
 def ssh_public_key(value: object) -> str:
@@ -40,11 +42,23 @@ def ssh_public_key(value: object) -> str:
     if kind not in _TYPES:
         raise UnfitError("is not an SSH public key", expected=f"{expected}, with type {', '.join(_TYPES)}")
     try:
-        body = base64.b64decode(rest.split(" ")[0], validate=True)
-        (length,) = struct.unpack_from(">I", body)
+        parts = _parts(base64.b64decode(rest.split(" ")[0], validate=True))
     except (binascii.Error, struct.error, ValueError):
         raise UnfitError("is cut off or damaged", expected=expected) from None
-    inner = body[_LENGTH_BYTES : _LENGTH_BYTES + length]
-    if inner != kind.encode() or len(body) <= _LENGTH_BYTES + length:
+    if len(parts) < _LEAST_PARTS or parts[0] != kind.encode():
         raise UnfitError("is cut off or damaged", expected=expected)
     return key
+
+
+def _parts(body: bytes) -> list[bytes]:
+    """Split a key's body into its strings, each after its length (RFC 4251, section 5)."""
+    parts = []
+    while body:
+        (length,) = struct.unpack_from(">I", body)
+        rest = body[_LENGTH_BYTES:]
+        if length > len(rest):
+            message = "a part is cut off"
+            raise ValueError(message)
+        parts.append(rest[:length])
+        body = rest[length:]
+    return parts

@@ -128,10 +128,12 @@ class Domain:
     def __init__(self, connection: Any, name: str, *, act: bool) -> None:
         self._connection = connection
         self._act = act
-        self.handle: Any = next((found for found in connection.listAllDomains() if found.name() == name), None)
+        found: list[Any] = [each for each in connection.listAllDomains() if each.name() == name]
+        self.handle: Any = found[0] if found else None
         self.changed = False
         self.redefined = False
-        self.running = self.handle is not None and bool(self.handle.isActive())
+        self.running = self._asked("isActive")
+        self.outdated = self.running and self._asked("isUpdated")
         self.before = self._definition()
         self.after = self.before
 
@@ -140,6 +142,7 @@ class Domain:
         if self.before and same_definition(self.before, xml):
             return
         self.changed = self.redefined = True
+        self.outdated = self.running
         self.after = xml
         if self._act:
             self.handle = self._connection.defineXML(xml)
@@ -156,7 +159,7 @@ class Domain:
         if not self.running:
             return
         self._do(lambda: self._stop(timeout))
-        self.running = False
+        self.running = self.outdated = False
 
     def undefine(self) -> None:
         """Remove its definition, if there is one."""
@@ -171,10 +174,6 @@ class Domain:
             self._do(lambda: self.handle.undefineFlags(flags))
         self.after = ""
 
-    def restart_needed(self) -> bool:
-        """Tell whether it runs with an older definition."""
-        return self.running and self.handle is not None and (self.redefined or bool(self.handle.isUpdated()))
-
     def uuid(self) -> str:
         """Return its UUID, or that of the definition it would get; empty when it is gone."""
         if not self.after:
@@ -182,6 +181,9 @@ class Domain:
         if self.redefined:
             return domain_from_xml(self.after)[0].uuid
         return str(self.handle.UUIDString())
+
+    def _asked(self, question: str) -> bool:
+        return self.handle is not None and bool(getattr(self.handle, question)())
 
     def _definition(self) -> str:
         if self.handle is None or not self.handle.isPersistent():
@@ -269,7 +271,7 @@ def main() -> None:
         module.fail_json(msg=str(error), errors=error.as_list())
     except libvirt.libvirtError as error:
         module.fail_json(msg=f"{parameters['name']}: libvirt at {parameters['uri']} refuses: {error}")
-    result: dict[str, Any] = {"running": domain.running, "restart_needed": domain.restart_needed()}
+    result: dict[str, Any] = {"running": domain.running, "restart_needed": domain.outdated}
     if uuid := domain.uuid():
         result["uuid"] = uuid
     if domain.before != domain.after:

@@ -1,0 +1,154 @@
+from __future__ import annotations
+
+import pytest
+from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError
+from ansible_collections.edgewright.edge.plugins.module_utils.inference_service import (
+    InferenceService,
+    Model,
+    Resources,
+    image_name,
+    inference_services,
+    model_path,
+    order,
+)
+
+WHERE = "edge_inference_services"
+SOURCE = "pypi:magika==1.0.3#magika/models/standard_v3_3/model.onnx"
+LEAST = {
+    "name": "file-type",
+    "image": "build:containers/inference-server",
+    "models": [{"name": "magika", "source": SOURCE}],
+    "port": 8080,
+}
+
+
+def read(*items):
+    return inference_services(list(items), where=WHERE)
+
+
+def problems(*items):
+    with pytest.raises(EdgeError) as caught:
+        read(*items)
+    return [str(problem) for problem in caught.value.problems]
+
+
+def test_the_least_description_has_safe_defaults():
+    assert read(LEAST) == (
+        InferenceService(
+            name="file-type",
+            image="build:containers/inference-server",
+            models=(Model("magika", 1, SOURCE),),
+            port=8080,
+            container_port=8080,
+            arguments=(),
+            environment={},
+            resources=Resources(None, None),
+            start_order=100,
+            priority=50,
+        ),
+    )
+
+
+def test_everything_can_be_said():
+    (service,) = read(
+        {
+            **LEAST,
+            "image": "registry.example.org:5000/nvidia/tritonserver:25.01-py3",
+            "models": [{"name": "a.b_c", "version": 3, "source": "file:m.onnx"}, {"name": "a.b_c", "source": SOURCE}],
+            "container_port": 8000,
+            "arguments": ["tritonserver", "--model-repository=/models", 2],
+            "environment": {"B": "x y", "A": 1},
+            "resources": {"cpus": "500m", "memory": "512MiB"},
+            "start_order": 10,
+            "priority": 80,
+        }
+    )
+    assert service.models == (Model("a.b_c", 3, "file:m.onnx"), Model("a.b_c", 1, SOURCE))
+    assert service.arguments == ("tritonserver", "--model-repository=/models", "2")
+    assert service.environment == {"A": "1", "B": "x y"}
+    assert service.resources == Resources(500, 512 * 1024**2)
+    assert (service.container_port, service.start_order, service.priority) == (8000, 10, 80)
+
+
+BAD = [
+    ({"imag": 1}, ".imag: unknown key", "Did you mean 'image'?"),
+    ({"name": "ssh"}, ".name: would replace the node's own ssh.service; found 'ssh'", "Use 'ssh-inference'."),
+    ({"name": "systemd-networkd"}, ".name: would replace the node's own", ""),
+    ({"name": "podman-restart"}, ".name: would replace the node's own", ""),
+    ({"image": "nginx"}, ".image: is not a full image reference", ""),
+    ({"image": "library/nginx:1"}, ".image: is not a full image reference", ""),
+    ({"image": "docker.io/Nginx:1"}, ".image: is not a full image reference", ""),
+    ({"image": "docker.io/library/nginx"}, ".image: names no version", "Add a tag or a digest."),
+    ({"image": "docker.io/library/nginx:latest"}, ".image: has a tag that moves", "Name a version"),
+    ({"image": "build:guests/till"}, ".image: builds a guest, not a container", ""),
+    ({"image": "docker.io/library/nginx@sha256:12"}, ".image: is not a full image reference", ""),
+    ({"port": 0}, ".port: is out of range; found 0; expected a whole number from 1 to 65535", ""),
+    ({"port": None}, ".port: is missing", ""),
+    ({"models": []}, ".models: has too few items", ""),
+    ({"models": [{"name": "m"}]}, ".models[0].source: is missing", ""),
+    ({"models": [{"name": "a/b", "source": SOURCE}]}, ".models[0].name: is not a model name; found 'a/b'", ""),
+    ({"models": [{"name": "m", "version": "1.0", "source": SOURCE}]}, ".models[0].version: must be a whole number", ""),
+    ({"models": [{"name": "m", "version": 0, "source": SOURCE}]}, ".models[0].version: is out of range", ""),
+    ({"models": [{"name": "m", "source": "build:guests/x"}]}, ".models[0].source: builds an image, not a model", ""),
+    (
+        {"models": [{"name": "m", "source": SOURCE}, {"name": "m", "version": 1, "source": SOURCE}]},
+        ".models[1]: this version of the model is used twice",
+        "",
+    ),
+    ({"resources": {"cpus": 0}}, ".resources.cpus: is out of range", ""),
+    (
+        {"resources": {"memory": "1MiB"}},
+        ".resources.memory: is out of range; found '1MiB'; expected 16MiB to 16TiB",
+        "",
+    ),
+    ({"resources": {"cpu": 1}}, ".resources.cpu: unknown key", "Did you mean 'cpus'?"),
+    ({"environment": {"1A": "x"}}, ".environment: has a bad variable name; found '1A'", ""),
+    ({"environment": {"A": "x\ny"}}, ".environment.A: must be a line of text", ""),
+    ({"environment": {"A": True}}, ".environment.A: must be a string", ""),
+    ({"environment": ["A=1"]}, ".environment: must be a mapping", ""),
+    ({"arguments": [True]}, ".arguments[0]: must be a string", ""),
+    ({"arguments": "--a"}, ".arguments: must be a list", ""),
+]
+
+
+@pytest.mark.parametrize(("change", "text", "remedy"), BAD, ids=[text for _, text, _ in BAD])
+def test_a_mistake_is_told_with_its_place_and_its_mend(change, text, remedy):
+    (problem,) = problems({**LEAST, **change})
+    assert problem.startswith(f"{WHERE}[0]{text}")
+    assert remedy in problem
+
+
+@pytest.mark.parametrize(
+    "image",
+    [
+        "docker.io/library/nginx:1.27",
+        "localhost/a:1",
+        "registry:5000/a/b_c-d:v1",
+        f"ghcr.io/a/b@sha256:{'0' * 64}",
+        f"ghcr.io/a/b:latest@sha256:{'0' * 64}",
+    ],
+)
+def test_full_references_are_accepted(image):
+    assert read({**LEAST, "image": image})[0].image == image
+
+
+def test_services_share_neither_name_nor_port():
+    assert [line.split(";")[0] for line in problems(LEAST, LEAST)] == [
+        f"{WHERE}[1].name: the name is used twice",
+        f"{WHERE}[1].port: the port is used twice",
+    ]
+
+
+def test_equal_start_orders_keep_the_order_of_the_list():
+    items = [("c", 5, 1), ("a", 9, 2), ("b", 5, 3)]
+    services = read(*({**LEAST, "name": name, "start_order": at, "port": port} for name, at, port in items))
+    assert [service.name for service in order(services)] == ["c", "b", "a"]
+
+
+def test_models_lie_in_a_repository_of_tritons_layout():
+    assert model_path("s", Model("m", 3, SOURCE)) == "/var/lib/edgewright/models/s/m/3/model.onnx"
+
+
+def test_images_built_here_have_the_version_as_their_tag():
+    assert image_name("build:containers/x", version="0.1.0") == "localhost/edgewright/x:0.1.0"
+    assert image_name("docker.io/library/nginx:1", version="0.1.0") == "docker.io/library/nginx:1"

@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+
+import pytest
+from ansible_collections.edgewright.edge.plugins.module_utils.inference_service import (
+    InferenceService,
+    Model,
+    Resources,
+)
+from ansible_collections.edgewright.edge.plugins.module_utils.quadlet import quadlet_unit
+
+SERVICE = InferenceService(
+    name="file-type",
+    image="build:containers/inference-server",
+    models=(Model("magika", 1, "file:m.onnx"),),
+    port=8081,
+    arguments=("a b", "--x=$HOME%h", 'q"uo\\te', "it's"),
+    environment={"B": 'x "y" $z %h', "A": "1"},
+    resources=Resources(1500, 512 * 1024**2),
+)
+IMAGE = "localhost/edgewright/inference-server:0.1.0"
+
+
+def unit(service=SERVICE, previous=None):
+    return quadlet_unit(service, site="demo", image=IMAGE, previous=previous)
+
+
+def test_the_unit_is_this_text():
+    assert (
+        unit(previous="first")
+        == r"""[Unit]
+Description=Inference service file-type of site demo
+StartLimitIntervalSec=0
+After=first.service
+
+[Container]
+Image=localhost/edgewright/inference-server:0.1.0
+Pull=never
+ContainerName=file-type
+Label=edgewright.site=demo
+PublishPort=8081:8080
+Volume=/var/lib/edgewright/models/file-type:/models:ro
+User=65532
+Group=65532
+ReadOnly=true
+ReadOnlyTmpfs=true
+NoNewPrivileges=true
+DropCapability=all
+StopTimeout=30
+Environment="A=1"
+Environment="B=x \"y\" $$z %%h"
+PodmanArgs=--cpus=1.5 --memory=536870912
+Exec="a b" "--x=$$HOME%%h" "q\"uo\\te" "it's"
+
+[Service]
+Restart=always
+RestartSec=2
+TimeoutStartSec=300
+TimeoutStopSec=45
+
+[Quadlet]
+DefaultDependencies=false
+
+[Install]
+WantedBy=multi-user.target
+"""
+    )
+
+
+def test_what_is_not_asked_for_is_not_there():
+    plain = InferenceService("a", "build:containers/x", (Model("m", 1, "file:m"),), 1)
+    text = unit(plain)
+    for absent in ("After=", "PodmanArgs=", "Exec=", "Environment="):
+        assert absent not in text
+
+
+@pytest.fixture
+def generated(tmp_path):
+    """Return what podman's own generator makes of the unit."""
+    generator = shutil.which("quadlet", path=f"{os.environ['PATH']}:/usr/libexec/podman:/usr/lib/podman")
+    if generator is None:
+        pytest.skip("podman's quadlet generator is not installed")
+    (tmp_path / "file-type.container").write_text(unit(previous="first"), encoding="utf-8")
+    result = subprocess.run(
+        [generator, "-dryrun"],
+        env={"QUADLET_UNIT_DIRS": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
+    assert "unsupported key" not in result.stderr
+    return result.stdout
+
+
+def test_podman_accepts_every_key(generated):
+    (line,) = [line for line in generated.splitlines() if line.startswith("ExecStart=")]
+    words = shlex.split(line.removeprefix("ExecStart="))
+    for expected in (
+        "--read-only",
+        "--cpus=1.5",
+        "--memory=536870912",
+        "--security-opt=no-new-privileges",
+    ):
+        assert expected in words
+    for option, value in (
+        ("--pull", "never"),
+        ("--publish", "8081:8080"),
+        ("--user", "65532:65532"),
+        ("--cap-drop", "all"),
+    ):
+        assert words[words.index(option) + 1] == value
+
+
+def test_words_reach_the_server_as_they_were_written(generated):
+    (line,) = [line for line in generated.splitlines() if line.startswith("ExecStart=")]
+    # What systemd does to a command line: words, then %% and $$.
+    words = [word.replace("%%", "%").replace("$$", "$") for word in shlex.split(line.removeprefix("ExecStart="))]
+    assert words[words.index(IMAGE) + 1 :] == list(SERVICE.arguments)
+    assert 'B=x "y" $z %h' in words
+
+
+def test_the_unit_does_not_wait_for_a_network(generated):
+    assert "network-online.target" not in generated
+    assert "After=first.service" in generated
+    assert "WantedBy=multi-user.target" in generated
