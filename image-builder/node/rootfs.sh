@@ -18,6 +18,8 @@ done
 systemctl enable edgewright-grow.service edgewright-console.service
 # getty on the serial console is started by systemd-getty-generator where the kernel's console is one.
 systemctl mask systemd-firstboot.service systemd-machine-id-commit.service
+# libvirt starts every QEMU it finds to ask what it can do; the other one serves 32-bit x86 guests just as well.
+rm -f /usr/bin/qemu-system-i386
 # The image brings its own boot loader and initrd; dpkg's and apt's timers would write to a root that cannot be written.
 systemctl mask systemd-boot-update.service dracut-shutdown.service
 for unit in apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service netavark-dhcp-proxy.socket; do

@@ -30,7 +30,8 @@ _FORGET = r"""
 set -eu
 rm -rf "$1"/etc/apt/sources.list "$1"/etc/apt/apt.conf.d/99mmdebstrap "$1"/etc/dpkg/dpkg.cfg.d/99mmdebstrap
 rm -rf "$1"/var/lib/apt/lists "$1"/var/cache/apt "$1"/var/log/apt "$1"/var/log/bootstrap.log "$1"/var/log/dpkg.log
-rm -f "$1"/var/log/alternatives.log "$1"/var/lib/dpkg/*-old "$1"/var/cache/debconf/*-old "$1"/var/cache/ldconfig/aux-cache
+rm -f "$1"/var/log/alternatives.log "$1"/var/lib/dpkg/*-old "$1"/var/cache/debconf/*-old
+rm -f "$1"/var/cache/ldconfig/aux-cache
 """
 
 

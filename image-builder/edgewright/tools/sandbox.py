@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 # Mounts over the tree, then enters it. Arguments: root, folder for changes or "", number of mounts, then
 # kind/source/target for each, then the command. Everything is mounted below /run, /tmp or /dev of the tree, or over
-# folders it has already, so the tree is not changed. With a folder for changes the command sees an overlay of the tree (overlayfs, kernel
-# documentation), kept in memory, and what it changed is copied to that folder at the end.
+# folders it has already, so the tree is not changed. With a folder for changes the command sees an overlay of the tree
+# (overlayfs, kernel documentation), kept in memory, and what it changed is copied to that folder at the end.
 _ENTER = r"""
 set -eu
 root=$1 changes=$2 mounts=$3; shift 3

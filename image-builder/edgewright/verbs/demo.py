@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import re
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,7 @@ HELP = (
     " node's health, and switch the machine off."
 )
 _STATUS_PORT = 8090
+_CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f]")
 _POLL = 3.0  # seconds between two looks at the node
 
 
@@ -160,6 +162,12 @@ def _still_on(machine: Machine) -> None:
         raise EdgeError(Problem(str(machine.console), "the machine switched itself off", remedy="Read its console."))
 
 
+def _readable(lines: list[str]) -> list[str]:
+    """Return what a person would read on a terminal: no control sequences (ECMA-48), no empty lines."""
+    plain = (_CONTROL.sub("", line).rstrip() for line in lines)
+    return [line for line in plain if line.strip()]
+
+
 def _show(
     reporter: Reporter,
     question: Path,
@@ -177,7 +185,7 @@ def _show(
         reporter.answer(f"Health     {check['name']}: {check['message']}")
     for machine in status["virtual_machines"]:
         reporter.answer(f"VM         {machine['name']}: {machine['state']}; its console:")
-        for line in [line for line in machine["console_tail"] if line.strip()][-8:]:
+        for line in _readable(machine["console_tail"])[-8:]:
             reporter.answer(f"           | {line}")
     reporter.answer(f"Console    {console}")
     reporter.answer(f"Time       {seconds:.0f} s")
