@@ -16,7 +16,11 @@ from pathlib import Path
 
 import yaml
 
-ROLES = Path(__file__).resolve().parents[2] / "collections/ansible_collections/edgewright/edge/roles"
+ROOT = Path(__file__).resolve().parents[2]
+LISTS = (  # package lists: what the roles ask for, and what the scenarios make a guest's disk with
+    "collections/ansible_collections/edgewright/edge/roles/*/vars/packages.yml",
+    "image-builder/guests/*/guest.yml",
+)
 NAME = "edgewright/molecule-node"
 MIRROR = os.environ.get("EDGEWRIGHT_DEBIAN_MIRROR", "http://deb.debian.org/debian")
 # runc: podman inside a container on a host with the old control groups needs it in place of crun.
@@ -36,11 +40,11 @@ UNSAFE = 'echo force-unsafe-io >"$1/etc/dpkg/dpkg.cfg.d/unsafe-io"'
 
 
 def packages() -> list[str]:
-    """Return all packages that the roles ask for."""
+    """Return all packages of the lists."""
     names: set[str] = set()
-    for path in ROLES.glob("*/vars/packages.yml"):
-        for found in yaml.safe_load(path.read_text(encoding="utf-8")).values():
-            names.update(found)
+    for path in (found for pattern in LISTS for found in ROOT.glob(pattern)):
+        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        names.update(*(value for key, value in data.items() if key.endswith("packages")))
     return sorted(names)
 
 

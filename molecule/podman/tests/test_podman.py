@@ -11,7 +11,7 @@ STORE = "/usr/lib/edgewright/containers/storage"
 IMAGE = "localhost/edgewright/tiny:1"
 # A container image without any registry: a shell, and the libraries that it names.
 IMPORT = (
-    "tar --create --dereference /bin/sh /bin/cat $(ldd /bin/sh /bin/cat | grep -o '/lib[^ ]*') 2>/dev/null "
+    "tar --create --dereference /bin/sh /bin/cat $(ldd /bin/sh /bin/cat | grep -o '/lib[^ ]*' | sort -u) 2>/dev/null "
     "| podman --root %s --runroot /run/tiny import --change 'CMD [\"/bin/sh\"]' - %s"
 )
 

@@ -1,0 +1,85 @@
+"""What a node does after the role ``inference_services`` ran, then lost one service and gained a model: asked over HTTP."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+ASK = (
+    "import sys, urllib.request\n"
+    "body = sys.argv[2].encode() or None\n"
+    "print(urllib.request.urlopen(urllib.request.Request(sys.argv[1], body), timeout=30).read().decode())"
+)
+QUESTION = {"inputs": [{"name": "x", "datatype": "FP32", "shape": [1, 2], "data": [1.5, -4]}]}
+
+
+def ask(host: Any, path: str, question: Any = None) -> Any:
+    """Return the JSON that the service on port 8080 answers, asked on the node itself."""
+    body = "" if question is None else json.dumps(question)
+    return json.loads(host.check_output("python3 -c %s %s %s", ASK, f"http://127.0.0.1:8080{path}", body))
+
+
+@pytest.mark.parametrize(("version", "factor"), [("1", 2.0), ("2", 3.0)])
+def test_model_answers(host: Any, version: str, factor: float) -> None:
+    answer = ask(host, f"/v2/models/scaled/versions/{version}/infer", QUESTION)
+    assert answer["outputs"][0]["data"] == [1.5 * factor, -4.0 * factor]
+
+
+def test_service_starts_with_the_node_and_is_restarted(host: Any) -> None:
+    assert host.service("double.service").is_running
+    wanted = host.check_output("systemctl show -P WantedBy double.service")
+    assert "multi-user.target" in wanted
+    before = host.check_output("systemctl show -P MainPID double.service")
+    host.check_output("kill -9 %s", host.check_output("podman inspect --format '{{.State.Pid}}' double"))
+    host.check_output(
+        "timeout 60 sh -c 'until /usr/lib/edgewright/check-inference 8080 && "
+        '[ "$(systemctl show -P MainPID double.service)" != "$0" ]; do sleep 1; done\' %s',
+        before,
+    )
+
+
+def test_container_is_held_in_bounds(host: Any) -> None:
+    inspected = json.loads(host.check_output("podman inspect double"))[0]
+    assert inspected["HostConfig"]["Memory"] == 512 * 1024**2
+    assert inspected["HostConfig"]["NanoCpus"] == 10**9
+    assert inspected["HostConfig"]["ReadonlyRootfs"] is True
+    assert inspected["EffectiveCaps"] in ([], None)
+    assert {mount["Destination"]: mount["RW"] for mount in inspected["Mounts"]}["/models"] is False
+
+
+def test_node_knows_the_service_is_healthy(host: Any) -> None:
+    assert host.check_output("/etc/edgewright/health.d/inference-double") == "ready"
+    host.check_output("systemctl stop double.service")
+    said = host.run("/etc/edgewright/health.d/inference-double")
+    host.check_output("systemctl start double.service")
+    assert said.rc == 1
+    assert said.stdout.startswith("gave no answer to http://127.0.0.1:8080/v2/health/ready")
+
+
+def test_status_tells_of_the_service(host: Any) -> None:
+    host.check_output("/usr/lib/edgewright/collect-status")
+    status = json.loads(host.file("/run/edgewright/status.json").content_string)
+    models = [{"name": "scaled", "version": 1}, {"name": "scaled", "version": 2}]
+    assert status["inference_services"] == [{"name": "double", "active": True, "port": 8080, "models": models}]
+
+
+def test_removed_service_leaves_nothing(host: Any) -> None:
+    assert not host.service("triple.service").is_running
+    assert host.check_output("podman ps --all --format '{{.Names}}'") == "double"
+    for path in (
+        "/etc/containers/systemd/triple.container",
+        "/etc/edgewright/health.d/inference-triple",
+        "/etc/edgewright/inference-services/triple.json",
+        "/var/lib/edgewright/models/triple",
+    ):
+        assert not host.file(path).exists
+
+
+def test_archive_is_not_kept_on_the_node(host: Any) -> None:
+    assert host.check_output("ls /var/lib/edgewright/images") == "localhost_edgewright_inference-server_0.1.0.sha256"
+
+
+def test_no_unit_has_failed(host: Any) -> None:
+    assert host.check_output("systemctl list-units --state=failed --plain --no-legend") == ""
