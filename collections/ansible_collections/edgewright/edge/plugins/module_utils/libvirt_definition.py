@@ -23,7 +23,7 @@ from ansible_collections.edgewright.edge.plugins.module_utils.virtual_machine im
 # What the rendering makes, and what libvirt adds on its own to every definition.
 _KNOWN_DEVICES: Final = frozenset(
     ("disk", "controller", "interface", "serial", "console", "channel", "tpm", "input", "graphics", "video")
-) | {"emulator", "audio", "memballoon", "watchdog"}
+) | {"emulator", "audio", "memballoon", "watchdog", "hub"}
 
 
 def domain_from_xml(xml: str) -> tuple[VirtualMachine, str]:

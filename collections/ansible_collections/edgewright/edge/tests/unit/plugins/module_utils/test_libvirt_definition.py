@@ -105,6 +105,13 @@ def test_what_somebody_changed_by_hand_is_a_difference(old, new):
 
 
 @pytest.mark.parametrize(
+    "device", ["<hub type='usb'/>", "<watchdog model='itco' action='reset'/>", "<input type='mouse' bus='ps2'/>"]
+)
+def test_a_device_that_libvirt_adds_is_no_difference(device):
+    assert same_definition(TILL, TILL.replace("</devices>", f"{device}</devices>"))
+
+
+@pytest.mark.parametrize(
     ("xml", "message"),
     [
         ("<domain", "domain: is not well-formed XML"),
