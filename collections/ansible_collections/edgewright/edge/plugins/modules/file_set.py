@@ -106,7 +106,9 @@ import os
 import pwd
 import stat
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.edgewright.edge.plugins.module_utils.file_set import Entry, changes, left_over
@@ -168,9 +170,9 @@ def look(path: str) -> Entry:
     return Entry(path, "file", Path(path).read_bytes(), mode, owner, group)
 
 
-def _name(lookup, number):
+def _name(lookup: Callable[[int], Any], number: int) -> str:
     try:
-        return lookup(number)[0]
+        return str(lookup(number)[0])
     except KeyError:
         return str(number)
 
@@ -212,7 +214,7 @@ def _own(path: Path, entry: Entry) -> None:
     path.chmod(entry.mode)
 
 
-def desired(parameters) -> list[Entry]:
+def desired(parameters: dict[str, Any]) -> list[Entry]:
     """Return the parameters as entries; raises ValueError for a mode that is none, or a path given twice."""
     entries = [
         Entry(item["path"], "directory", b"", _mode(item), item["owner"], item["group"])
@@ -234,7 +236,7 @@ def desired(parameters) -> list[Entry]:
     return entries
 
 
-def _mode(item) -> int:
+def _mode(item: dict[str, Any]) -> int:
     value = item["mode"]
     try:
         return value if isinstance(value, int) else int(value, 8)
@@ -242,7 +244,7 @@ def _mode(item) -> int:
         raise ValueError(f"{item['path']}: mode: {value!r} is not octal digits in quotes, as '0644'") from None
 
 
-def obsolete(only, kept) -> list[str]:
+def obsolete(only: list[dict[str, Any]], kept: list[str]) -> list[str]:
     """Return the files that the folders of ``only`` have and should not have."""
     found = []
     for rule in only:

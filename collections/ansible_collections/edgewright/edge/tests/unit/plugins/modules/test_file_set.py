@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+import getpass
+import grp
+import os
+import stat
+
+import pytest
+
+
+@pytest.fixture
+def mine():
+    """The owner and group of what these tests may make."""
+    return {"owner": getpass.getuser(), "group": grp.getgrgid(os.getegid()).gr_name}
+
+
+@pytest.fixture
+def wanted(tmp_path, mine):
+    """Arguments for one of each kind, in a folder that does not exist yet."""
+    return {
+        "directories": [{"path": str(tmp_path / "d"), **mine}],
+        "files": [
+            {"path": str(tmp_path / "d" / "a.conf"), "content": "a = 1\n", **mine},
+            {"path": str(tmp_path / "d" / "key"), "content": "k\n", "mode": "0600", **mine},
+        ],
+        "links": [{"path": str(tmp_path / "d" / "link"), "target": "a.conf"}],
+        "only": [{"directory": str(tmp_path / "d"), "pattern": "*"}],
+    }
+
+
+def test_makes_everything_and_then_nothing(run_module, wanted, tmp_path):
+    first = run_module("file_set", **wanted)
+    second = run_module("file_set", **wanted)
+    assert first["changed"]
+    assert [os.path.basename(path) for path in first["changed_paths"]] == ["d", "a.conf", "key", "link"]
+    assert (tmp_path / "d" / "a.conf").read_text() == "a = 1\n"
+    assert stat.S_IMODE((tmp_path / "d" / "key").stat().st_mode) == 0o600
+    assert (tmp_path / "d" / "link").read_text() == "a = 1\n"
+    assert not second["changed"]
+    assert second["changed_paths"] == []
+
+
+def test_check_mode_says_the_same_and_changes_nothing(run_module, wanted, tmp_path):
+    foreseen = run_module("file_set", check=True, diff=True, **wanted)
+    assert not (tmp_path / "d").exists()
+    done = run_module("file_set", diff=True, **wanted)
+    assert foreseen["changed_paths"] == done["changed_paths"]
+    assert foreseen["diff"] == done["diff"]
+    assert "a = 1\n" in foreseen["diff"][1]["after"]
+
+
+def test_removes_what_an_earlier_run_left_and_no_folder_and_nothing_else(run_module, wanted, tmp_path):
+    run_module("file_set", **wanted)
+    (tmp_path / "d" / "old.conf").write_text("# ours\n")
+    (tmp_path / "d" / "theirs.conf").write_text("not ours\n")
+    (tmp_path / "d" / "folder.conf").mkdir()
+    wanted["only"] = [{"directory": str(tmp_path / "d"), "pattern": "*.conf", "containing": "# ours"}]
+    result = run_module("file_set", **wanted)
+    assert result["removed"] == [str(tmp_path / "d" / "old.conf")]
+    assert sorted(path.name for path in (tmp_path / "d").iterdir()) == [
+        "a.conf",
+        "folder.conf",
+        "key",
+        "link",
+        "theirs.conf",
+    ]
+
+
+def test_mends_content_mode_and_a_link_that_became_a_file(run_module, wanted, tmp_path):
+    run_module("file_set", **wanted)
+    (tmp_path / "d" / "a.conf").write_text("a = 2\n")
+    (tmp_path / "d" / "key").chmod(0o644)
+    (tmp_path / "d" / "link").unlink()
+    (tmp_path / "d" / "link").write_text("")
+    result = run_module("file_set", **wanted)
+    assert [os.path.basename(path) for path in result["changed_paths"]] == ["a.conf", "key", "link"]
+    assert (tmp_path / "d" / "link").is_symlink()
+
+
+def test_absent_and_missing_is_no_change(run_module, tmp_path):
+    assert not run_module("file_set", absent=[str(tmp_path / "no")])["changed"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ({"files": [{"path": "/x", "content": "", "mode": "rw"}]}, "/x: mode: 'rw' is not octal digits in quotes"),
+        ({"absent": ["/x"], "links": [{"path": "/x", "target": "y"}]}, "paths given more than once: /x"),
+        ({"absent": ["x/y"]}, "paths that are not absolute: x/y"),
+    ],
+)
+def test_refuses_what_makes_no_sense_before_anything_is_changed(run_module, arguments, message):
+    assert message in run_module("file_set", **arguments)["msg"]
+
+
+def test_does_not_replace_a_folder_by_a_file(run_module, tmp_path, mine):
+    (tmp_path / "x").mkdir()
+    result = run_module("file_set", files=[{"path": str(tmp_path / "x"), "content": "", **mine}])
+    assert result["msg"] == f"{tmp_path}/x is a directory, and should be a file; move it away"
+
+
+def test_half_written_files_never_have_the_name(run_module, tmp_path, mine):
+    result = run_module("file_set", files=[{"path": str(tmp_path / "no" / "x"), "content": "", **mine}])
+    assert f"{tmp_path}/no/x cannot be made a file" in result["msg"]
+    assert list(tmp_path.iterdir()) == []
