@@ -64,7 +64,7 @@ class Computer:
 @pytest.fixture(params=["dash", "bash"])
 def shell(request: pytest.FixtureRequest) -> str:
     """Debian's sh, and the one that dracut puts into an initrd where it finds it."""
-    program = shutil.which(request.param)
+    program = shutil.which(str(request.param))
     if program is None:
         pytest.skip(f"{request.param} is not installed")
     return program
@@ -129,7 +129,10 @@ REFUSED = {
         Computer(node_file=b"omega\n", arguments="edgewright.node=delta"),
         ["node file", "'omega'"],
     ),
-    "unknown name in the kernel argument": (Computer(arguments="edgewright.node=omega"), ["kernel argument", "'omega'"]),
+    "unknown name in the kernel argument": (
+        Computer(arguments="edgewright.node=omega"),
+        ["kernel argument", "'omega'"],
+    ),
     "beginning of a name": (Computer(arguments="edgewright.node=delt"), ["'delt'"]),
     "a path for a name": (Computer(arguments="edgewright.node=../alpha"), ["'../alpha'"]),
     "an argument that only looks like it": (Computer(arguments="x.edgewright.node=delta"), ["no host"]),
