@@ -54,7 +54,7 @@ QUESTIONS = {
     "own_bytes": f"du --one-file-system --summarize --block-size=1 {STORE}",
     "vm": "virsh --quiet --connect qemu:///system domstate till",
     "vm_console": "cat /var/log/libvirt/qemu/till-serial.log",
-    "etc": f"cd {ETC} && {{ find . ! -type d -printf '%p %y %m %u %l\n'; find . -type f -exec sha256sum {{}} +; }} | sort",
+    "etc": f"cd {ETC} && {{ find . -printf '%p %y %m %u %l\\n'; find . -type f -exec sha256sum {{}} +; }} | sort",
     "seeds": "cd /var/lib/edgewright && find models -type f -exec sha256sum {} + | sort; cat etc/till-01/seeded || :",
     "note": "cat /etc/edgewright-note 2>/dev/null || :",
     "analysis": "systemd-analyze time; systemd-analyze blame | head -n 15",
