@@ -215,19 +215,8 @@ class Mkosi:
         if os.geteuid() != 0:
             namespaces += ["--user", "--map-auto", "--map-root-user"]
         command = ["mkosi", "--force", *(["--incremental"] if incremental else []), "build"]
-        where = [self._tree, self._project, self._mirror]
+        where = [os.fspath(path) for path in (self._tree, self._project, self._mirror)]
         argv = ["unshare", *namespaces, "sh", "-c", _PIVOT, "pivot", *where, *command]
-            "unshare",
-            *namespaces,
-            "sh",
-            "-c",
-            _PIVOT,
-            "pivot",
-            self._tree,
-            self._project,
-            self._mirror,
-            *command,
-        ]
         began = time.monotonic()
         run(argv, log=self._place.reporter.run_log)
         return time.monotonic() - began
