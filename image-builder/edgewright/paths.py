@@ -7,8 +7,12 @@ from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
+from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError, Problem
+
 # https://bford.info/cachedir/: backup programs skip a folder that holds this file; `clean` insists on it.
 _CACHEDIR_TAG = "Signature: 8a477f597d28d172789f06886806bc55\n# This folder is a cache of edgewright.\n"
+# What a cache is made of; a folder that has nothing else may become one.
+_OWN = frozenset({"store", "stages", "tmp", "logs", "apt", "accelerators.json"})
 
 
 def project_root() -> Path:
@@ -64,11 +68,23 @@ class Cache:
     root: Path
 
     def _folder(self, name: str) -> Path:
-        folder = self.root / name
-        folder.mkdir(parents=True, exist_ok=True)
         tag = self.root / "CACHEDIR.TAG"
         if not tag.exists():
+            foreign = sorted(path.name for path in self.root.iterdir()) if self.root.is_dir() else []
+            if set(foreign) - _OWN:
+                raise EdgeError(
+                    Problem(
+                        "--cache",
+                        "the folder is no cache of edgewright, and not empty",
+                        found=f"{self.root} with {', '.join(foreign[:3])}{' …' if len(foreign) > 3 else ''}",
+                        expected="a folder that is empty or not there",
+                        remedy="Give another folder.",
+                    )
+                )
+            self.root.mkdir(parents=True, exist_ok=True)
             tag.write_text(_CACHEDIR_TAG)
+        folder = self.root / name
+        folder.mkdir(parents=True, exist_ok=True)
         return folder
 
     @cached_property

@@ -33,7 +33,7 @@ from edgewright.tools import process
 from edgewright.trees import recipes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from edgewright.fetching import Fetching
@@ -70,16 +70,21 @@ class Pipeline:
 
     def stages(self) -> list[Stage]:
         """Return every stage once, each after the stages that it needs."""
-        found: dict[int, Stage] = {}
+        return with_needs([self.evidence])
 
-        def visit(stage: Stage) -> Iterator[Stage]:
-            for needed in stage.needs():
-                yield from visit(needed)
-            if id(stage) not in found:
-                found[id(stage)] = stage
-                yield stage
 
-        return list(visit(self.evidence))
+def with_needs(wanted: Sequence[Stage]) -> list[Stage]:
+    """Return the wanted stages and all that they need, each once and after those that it needs itself."""
+    found: dict[int, Stage] = {}
+
+    def visit(stage: Stage) -> None:
+        for needed in stage.needs():
+            visit(needed)
+        found.setdefault(id(stage), stage)
+
+    for stage in wanted:
+        visit(stage)
+    return list(found.values())
 
 
 def pipeline(site: Site, lock: Lock, store: Store, *, version: str, vault_password_file: Path | None) -> Pipeline:
@@ -119,38 +124,38 @@ def state_files(hosts: dict[str, SiteVariables], guests: dict[str, GuestDisk]) -
     Raises:
         EdgeError: two hosts want different content at the same place.
     """
-    wanted: dict[str, tuple[str, str]] = {}
+    wanted: dict[str, tuple[StateFile, str]] = {}
     problems = Problems()
     for name, site in hosts.items():
-        sources = {
-            model_path(service.name, model): model.source
-            for service in site.inference_services
-            for model in service.models
-        }
-        for machine in site.virtual_machines:
-            for number, disk in enumerate(machine.disks):
-                sources[disk_path(machine.name, number)] = disk.source
-        for path, source in sources.items():
-            other, owner = wanted.setdefault(path, (source, name))
-            if other != source:
+        for file in _files_of(site, guests):
+            other, owner = wanted.setdefault(file.path, (file, name))
+            if other != file:
                 problems.add(
                     name,
-                    f"{path} has other content than on {owner}",
-                    found=source,
-                    expected=other,
-                    remedy="Workloads of one name on several hosts of a site share their files: give one another name.",
+                    f"/var/{file.path} has other content than on {owner}",
+                    found=file.artifact or "another disk or size",
+                    expected=other.artifact or "the same disk and size",
+                    remedy="Workloads of one name on several hosts of a site share their files: rename one.",
                 )
     problems.raise_if_any()
-    files = []
-    for path, (source, _) in sorted(wanted.items()):
-        guest = guests.get(source.removeprefix("build:guests/")) if source.startswith("build:guests/") else None
-        place = path.removeprefix(_STATE)
-        files.append(StateFile(place, guest=guest) if guest else StateFile(place, artifact=source))
-    return tuple(files)
+    return tuple(file for _, (file, _) in sorted(wanted.items()))
 
 
-def run_stages(plan: Pipeline, context: Context, reporter: Reporter, *, rebuild: bool = False) -> Built:
-    """Make every output that is not there yet, independent stages side by side.
+def _files_of(site: SiteVariables, guests: dict[str, GuestDisk]) -> Iterator[StateFile]:
+    """Yield the models and disks of one host."""
+    for service in site.inference_services:
+        for model in service.models:
+            yield StateFile(model_path(service.name, model).removeprefix(_STATE), artifact=model.source)
+    for machine in site.virtual_machines:
+        for number, disk in enumerate(machine.disks):
+            path = disk_path(machine.name, number).removeprefix(_STATE)
+            guest = guests.get(disk.source.removeprefix("build:guests/")) if disk.source.startswith("build:") else None
+            artifact = "" if guest else disk.source
+            yield StateFile(path, artifact=artifact, guest=guest, size=disk.size, format=disk.format)
+
+
+def run_stages(stages: list[Stage], context: Context, reporter: Reporter, *, rebuild: bool = False) -> Built:
+    """Make every output that is not there yet, independent stages side by side; ``stages`` as ``with_needs`` has them.
 
     The first failure stops what has not begun; what is running is waited for, and keeps what it finishes.
 
@@ -175,7 +180,7 @@ def run_stages(plan: Pipeline, context: Context, reporter: Reporter, *, rebuild:
 
     with concurrent.futures.ThreadPoolExecutor(max_workers=max(2, os.cpu_count() or 2)) as pool:
         try:
-            _in_order(plan.stages(), lambda stage: pool.submit(make, stage))
+            _in_order(stages, lambda stage: pool.submit(make, stage))
         except BaseException as error:
             stopped.set()
             pool.shutdown(wait=False, cancel_futures=True)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
 SSH_PORT = 22
-STATUS_PORT = 8090
+STATUS_PORT = 8090  # the default of the base role's base__status_port
 _UNITS = {"": 1, "K": 1024, "M": 1024**2, "G": 1024**3, "T": 1024**4}
 
 
@@ -43,9 +43,14 @@ def static_address(variables: Mapping[str, Any]) -> tuple[ipaddress.IPv4Interfac
     return None, None
 
 
+def status_port(variables: Mapping[str, Any]) -> int:
+    """Return the port of the host's status page."""
+    return int(variables.get("base__status_port", STATUS_PORT))
+
+
 def forwards(variables: Mapping[str, Any], wanted: Sequence[Forward]) -> tuple[Forward, ...]:
     """Return the guest ports to open: SSH, the status page, every inference service; ``wanted`` goes before these."""
-    ports = [SSH_PORT, STATUS_PORT]
+    ports = [SSH_PORT, status_port(variables)]
     ports += [int(service["port"]) for service in variables.get("edge_inference_services") or () if service.get("port")]
     asked = {forward.guest for forward in wanted}
     return (*wanted, *(Forward(0, port) for port in dict.fromkeys(ports) if port not in asked))

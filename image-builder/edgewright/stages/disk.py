@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, ClassVar
+
+from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError, Problem
 
 from edgewright.paths import node_dir
 from edgewright.stages.root_image import RootImage, stable_uuid
@@ -31,11 +34,21 @@ TRIES = 5
 
 @dataclass(frozen=True)
 class StateFile:
-    """One file that the image brings along on its state partition: where from, and where to below /var."""
+    """One file that the image brings along on its state partition.
+
+    Attributes:
+        path: where to, below /var.
+        artifact: the locked source it comes from, or
+        guest: the stage that makes it.
+        size: bytes that a disk is to have at least; ``None`` leaves it as it is.
+        format: what a disk's bytes are, ``raw`` or ``qcow2``.
+    """
 
     path: str
     artifact: str = ""
     guest: GuestDisk | None = None
+    size: int | None = None
+    format: str = "raw"
 
 
 @dataclass
@@ -65,7 +78,10 @@ class Disk(Stage):
         return {
             "repart": digest_of_files(node_dir() / "repart.d"),
             "loader": digest_of_files(node_dir() / "esp"),
-            "files": [[file.path, file.artifact, file.guest.key() if file.guest else ""] for file in self.files],
+            "files": [
+                [file.path, file.artifact, file.guest.key() if file.guest else "", file.size, file.format]
+                for file in self.files
+            ],
             "digests": [self.lock.artifact(file.artifact).digest for file in self.files if file.artifact],
             "sizes": [ESP_SIZE, self.root_slot, self.state_size],
             "tries": TRIES,
@@ -137,9 +153,33 @@ class Disk(Stage):
             )
             script = 'mkdir -p "${2%/*}" && cp --sparse=always "$1" "$2" && chmod 0644 "$2"'
             as_root(["sh", "-c", script, "place", source, state / file.path], log=context.log)
+            if file.size is not None:
+                self._grow(context, state, file)
         stamp = 'find "$1" -newermt "@$2" -print0 | xargs -0 -r touch -h -d "@$2"'
         as_root(["sh", "-c", stamp, "stamp", state, str(context.epoch)], log=context.log)
         return state
+
+    def _grow(self, context: Context, state: Path, file: StateFile) -> None:
+        """Give a disk its declared size.
+
+        Raises:
+            EdgeError: it is larger already: cutting it would lose what the guest has there.
+        """
+        sandbox = self.tools.sandbox(context, bind(state, "/run/state"))
+        disk = f"/run/state/{file.path}"
+        told = sandbox.run(["qemu-img", "info", "--output=json", "-f", file.format, disk], log=context.log)
+        size = int(json.loads(told)["virtual-size"])
+        if size > (file.size or 0):
+            raise EdgeError(
+                Problem(
+                    f"/var/{file.path}",
+                    "the disk is larger than its declared size",
+                    found=f"{size} bytes",
+                    expected=f"at most {file.size} bytes",
+                    remedy="Declare a larger size, or none.",
+                )
+            )
+        sandbox.run(["qemu-img", "resize", "-q", "-f", file.format, disk, str(file.size)], log=context.log)
 
     def _definitions(self, context: Context, folder: Path, state: Path) -> Path:
         """Fill in the partition table of ``node/repart.d``."""

@@ -17,15 +17,10 @@ if TYPE_CHECKING:
     from edgewright.stages.rootfs import Rootfs
     from edgewright.stages.tools_tree import ToolsTree
 
+# The parts of the collection that a run of its roles reads.
+ROLE_CODE = ("meta/*", "plugins/**/*", "roles/**/*")
 # What the install phase never reads, so that a change in it does not reinstall.
-_NOT_INSTALL = (
-    "tests/**/*",
-    "tests/*",
-    "README.md",
-    "**/tasks/configure.yml",
-    "**/tasks/activate.yml",
-    "**/main.yml.j2",
-)
+_NOT_INSTALL = ("README.md", "tasks/configure.yml", "tasks/activate.yml")
 
 # The phase must be the same for every node, so it gets an inventory in which nothing is said about any.
 _INVENTORY = "image-root ansible_connection=local\n"
@@ -50,7 +45,7 @@ class Install(Stage):
     def inputs(self) -> Mapping[str, Any]:
         """The roles' code, and the two site variables that no node of a site has a value of its own for."""
         return {
-            "roles": digest_of_files(collection_dir(), exclude=_NOT_INSTALL),
+            "roles": digest_of_files(collection_dir(), patterns=ROLE_CODE, exclude=_NOT_INSTALL),
             "playbook": digest_of_files(playbooks_dir(), patterns=("image.yml",)),
             "script": digest_of_files(node_dir(), patterns=("finish.sh",)),
             "site": [self.site_name, self.runtime],

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError, Problem
 
 from edgewright.paths import collection_dir, playbooks_dir
+from edgewright.stages.install import ROLE_CODE
 from edgewright.stages.stage import Context, Stage, digest_of_files
 from edgewright.tools.ansible import run_image_playbook
 from edgewright.tools.sandbox import Sandbox, as_root
@@ -52,7 +53,7 @@ class NodeLayer(Stage):
         hosts = {host.name: [list(host.groups), host.variables] for host in self.site.hosts}
         text = json.dumps(hosts, sort_keys=True, default=str)
         return {
-            "roles": digest_of_files(collection_dir(), exclude=("tests/**/*", "tests/*", "README.md")),
+            "roles": digest_of_files(collection_dir(), patterns=ROLE_CODE, exclude=("README.md",)),
             "playbook": digest_of_files(playbooks_dir(), patterns=("image.yml",)),
             "host": self.host.name,
             "variables": hashlib.sha256(text.encode()).hexdigest(),

@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError, Problem
 
+from edgewright.built import publish
 from edgewright.delivery import deliver
 from edgewright.exits import ExitCode
 from edgewright.fetching import Fetching
 from edgewright.lockfile import Lock
 from edgewright.paths import Cache, project_root
-from edgewright.pipeline import Pipeline, default_version, epoch_of, pipeline, refuse_unfetched, run_stages
+from edgewright.pipeline import Pipeline, default_version, epoch_of, pipeline, refuse_unfetched, run_stages, with_needs
 from edgewright.reporter import Reporter, amount
 from edgewright.resolve_request import gaps, request_of
 from edgewright.site import Site, load_site
@@ -36,6 +37,11 @@ _VERSION = re.compile(r"[a-z0-9][a-z0-9._~^-]{0,63}")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options."""
     parser.add_argument("-o", "--output", type=Path, metavar="DIR", help="where the image goes (default: build/<site>)")
+    parser.add_argument(
+        "--artifacts-only",
+        action="store_true",
+        help="make no image: only the guest disks and container images, into the store, for nodes reached over SSH",
+    )
     parser.add_argument("--rebuild", action="store_true", help="distrust the cache: make every stage anew")
     parser.add_argument(
         "--image-version",
@@ -52,7 +58,9 @@ def run(options: argparse.Namespace, reporter: Reporter) -> int:
     plan, context = prepare(site, options, reporter)
     refuse_unfetched(Fetching(plan.disk.lock, plan.disk.store, site.inventory, reporter), site)
     remove_leftovers(context.cache)
-    built = run_stages(plan, context, reporter, rebuild=options.rebuild)
+    if options.artifacts_only:
+        return _build_artifacts(plan, context, reporter, rebuild=options.rebuild)
+    built = run_stages(plan.stages(), context, reporter, rebuild=options.rebuild)
     output = options.output or project_root() / "build" / site.name
     with reporter.step("Image and evidence"):
         delivered = deliver(plan, context, output)
@@ -70,6 +78,18 @@ def run(options: argparse.Namespace, reporter: Reporter) -> int:
             "cached": built.cached,
         }
     )
+    return ExitCode.OK
+
+
+def _build_artifacts(plan: Pipeline, context: Context, reporter: Reporter, *, rebuild: bool) -> int:
+    """Make only what the playbooks take from the store."""
+    wanted = with_needs([*plan.guests, *plan.images])
+    built = run_stages(wanted, context, reporter, rebuild=rebuild)
+    with reporter.step("Artifacts for nodes reached over SSH"):
+        published = publish(plan, context)
+    for source, digest in published.items():
+        reporter.answer(f"{source}  {digest}")
+    reporter.result({"artifacts": published, "made": built.made, "cached": built.cached})
     return ExitCode.OK
 
 

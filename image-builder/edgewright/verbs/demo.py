@@ -20,6 +20,7 @@ from edgewright.question import FileTypeModel, ask
 from edgewright.site import Site, load_site
 from edgewright.store import Store
 from edgewright.verbs.boot import choose_accelerator, hardware
+from edgewright.virtual_node import status_port
 
 if TYPE_CHECKING:
     import argparse
@@ -30,7 +31,6 @@ HELP = (
     "Pin, fetch, build, boot without a network, ask the model a question, show the virtual machine's console and the"
     " node's health, and switch the machine off."
 )
-_STATUS_PORT = 8090
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f]")
 _POLL = 3.0  # seconds between two looks at the node
 
@@ -48,6 +48,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, reporter: Reporter) -> int:
     """Do it all; the first thing that does not work ends it with what to do."""
     began = time.monotonic()
+    options.inventory = options.inventory or project_root() / "inventories" / "demo"
     question = options.file or project_root() / "pyproject.toml"
     if not question.is_file():
         raise EdgeError(Problem("--file", "there is no such file", found=str(question)))
@@ -67,7 +68,7 @@ def run(options: argparse.Namespace, reporter: Reporter) -> int:
         with reporter.step("Model answers"):
             answer = _ask(site, options, machine, question, deadline=began_plus(options.timeout))
         with reporter.step("Node is healthy"):
-            status = _wait_healthy(machine, deadline=began_plus(options.timeout))
+            status = _wait_healthy(machine, status_port(node.variables), deadline=began_plus(options.timeout))
         _show(reporter, question, answer, status, console, time.monotonic() - began)
         with reporter.step("Switching off"):
             machine.powerdown(timeout=180)
@@ -139,9 +140,9 @@ def _ask(
         time.sleep(_POLL)
 
 
-def _wait_healthy(machine: Machine, *, deadline: float) -> dict[str, Any]:
+def _wait_healthy(machine: Machine, port: int, *, deadline: float) -> dict[str, Any]:
     """Wait for the node's own health check; return what its status page says."""
-    url = f"http://127.0.0.1:{machine.host_port(_STATUS_PORT)}/status.json"
+    url = f"http://127.0.0.1:{machine.host_port(port)}/status.json"
     status: dict[str, Any] = {}
     while time.monotonic() < deadline:
         with contextlib.suppress(httpx.TransportError, httpx.HTTPStatusError, ValueError):

@@ -53,7 +53,9 @@ import yaml
 from ansible.errors import AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
 from ansible_collections.edgewright.edge.plugins.module_utils.artifact_pin import LOCK_NAME, Pin, pin_of
+from ansible_collections.edgewright.edge.plugins.module_utils.artifact_source import parse_source
 from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError, Problem, Problems
+from ansible_collections.edgewright.edge.plugins.module_utils.fields import UnfitError
 
 
 class LookupModule(LookupBase):  # type: ignore[misc]
@@ -82,8 +84,7 @@ def _default_cache() -> str:
 
 def _locate(source: str, folder: str | None, store: Path) -> Path:
     if source.startswith("build:"):
-        remedy = "It rides in the image that 'edgewright build' makes. For a node reached over SSH use file:<path>."
-        raise EdgeError(Problem(source, "is built by the image builder and not in the store", remedy=remedy))
+        return _built(source, folder, store)
     # For hosts that come from no file Ansible has the text "None" here.
     if not folder or not Path(folder).is_dir():
         raise EdgeError(
@@ -100,6 +101,24 @@ def _locate(source: str, folder: str | None, store: Path) -> Path:
     if found != pin.size:
         remedy = f"Delete {path}, then run 'edgewright fetch'."
         raise EdgeError(Problem(source, "is damaged in the store", f"{found} bytes", f"{pin.size} bytes", remedy))
+    return path
+
+
+def _built(source: str, folder: str | None, store: Path) -> Path:
+    """Return what the builder last made of a recipe: ``<store>/built/<kind>/<name>`` has its digest."""
+    try:
+        parse_source(source)
+    except UnfitError as error:
+        raise EdgeError(Problem(source, str(error))) from error
+    remedy = f"Run 'edgewright build -i {folder} --artifacts-only' on this machine."
+    try:
+        digest = (store / "built" / source.removeprefix("build:")).read_text(encoding="ascii").strip()
+    except OSError:
+        raise EdgeError(Problem(source, "has not been built", remedy=remedy)) from None
+    name = digest.removeprefix("sha256:")
+    path = store / "sha256" / name[:2] / name
+    if not path.is_file():
+        raise EdgeError(Problem(source, "is no longer in the store", f"no {path}", remedy=remedy))
     return path
 
 

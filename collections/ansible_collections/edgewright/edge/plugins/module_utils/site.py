@@ -37,6 +37,7 @@ VARIABLES: Final = (
 # Set by playbooks, never by an inventory.
 _INTERNAL: Final = ("edge_image_build",)
 _SSH_PORT: Final = 22
+_STATUS_PORT: Final = 8090  # the default of the base role's base__status_port
 _KINDS: Final = {"mac": "MAC address", "serial": "DMI serial number", "uuid": "DMI UUID"}
 
 
@@ -127,7 +128,7 @@ def parse_site(variables: Mapping[str, Any]) -> SiteVariables:
             "edge_inference_services", lambda data, at: inference_services(data, where=at), default=()
         ),
     )
-    fields.problems.found += _clashes(read)
+    fields.problems.found += _clashes(read, variables.get("base__status_port", _STATUS_PORT))
     if read.virtualization is not None:
         for number, vm in enumerate(read.virtual_machines or ()):
             with fields.problems.collecting():
@@ -195,7 +196,7 @@ def _claims(hosts: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str, 
                 yield host, f"edge_network.interfaces[{number}].addresses[{place}]", "address", str(address.ip)
 
 
-def _clashes(read: SiteVariables) -> Iterator[Problem]:
+def _clashes(read: SiteVariables, status_port: object) -> Iterator[Problem]:
     """Yield what is wrong between two variables; those that could not be read are ``None``."""
     machines, services = read.virtual_machines or (), read.inference_services or ()
     names = {vm.name: number for number, vm in enumerate(machines)}
@@ -206,6 +207,8 @@ def _clashes(read: SiteVariables) -> Iterator[Problem]:
             yield Problem(f"{at}.name", "a virtual machine has this name already", found)
         if service.port == _SSH_PORT:
             yield Problem(f"{at}.port", "the node's SSH server listens there", "22", "another port")
+        if service.port == status_port:
+            yield Problem(f"{at}.port", "the node's status page listens there", str(status_port), "another port")
     node_macs = {value: f"edge_node.mac[{place}]" for place, value in enumerate(read.node.macs if read.node else ())}
     for place, link in enumerate(read.network.links if read.network else ()):
         if link.mac:

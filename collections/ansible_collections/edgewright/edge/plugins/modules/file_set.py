@@ -106,12 +106,14 @@ import os
 import pwd
 import stat
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.edgewright.edge.plugins.module_utils.file_set import Entry, changes, left_over
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 _OWNED = {
     "path": {"type": "path", "required": True},

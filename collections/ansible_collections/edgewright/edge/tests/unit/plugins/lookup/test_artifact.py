@@ -77,7 +77,7 @@ def test_what_was_cut_short_is_told(find, stored):
 def test_every_problem_is_in_the_one_error(find):
     message = find("file:a", SOURCE, "build:guests/till")
     assert "site.lock.yml: artifact 'file:a' is not pinned. Run 'edgewright lock'" in message
-    assert "build:guests/till: is built by the image builder and not in the store." in message
+    assert "build:guests/till: has not been built." in message
     assert SOURCE not in message.replace(f"query('edgewright.edge.artifact', 'file:a', '{SOURCE}'", "")
 
 
@@ -97,3 +97,19 @@ def test_hosts_without_a_folder_are_told(find):
 def test_a_damaged_lock_is_told(find, site):
     (site / "site.lock.yml").write_text("artifacts: [", encoding="utf-8")
     assert "site.lock.yml: cannot be read" in find(SOURCE)
+
+
+def test_what_was_built_here_is_found_by_its_recipe(find, stored):
+    built = stored.parents[2] / "built" / "guests" / "till"
+    built.parent.mkdir(parents=True)
+    built.write_text(f"sha256:{stored.name}\n", encoding="ascii")
+    assert find("build:guests/till") == [str(stored)]
+
+
+def test_what_was_built_and_is_gone_is_told(find, stored):
+    built = stored.parents[2] / "built" / "guests" / "till"
+    built.parent.mkdir(parents=True)
+    built.write_text(f"sha256:{'0' * 64}\n", encoding="ascii")
+    message = find("build:guests/till")
+    assert "build:guests/till: is no longer in the store" in message
+    assert "--artifacts-only' on this machine." in message

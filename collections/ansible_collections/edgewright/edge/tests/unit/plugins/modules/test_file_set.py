@@ -4,6 +4,7 @@ import getpass
 import grp
 import os
 import stat
+from pathlib import Path
 
 import pytest
 
@@ -32,7 +33,7 @@ def test_makes_everything_and_then_nothing(run_module, wanted, tmp_path):
     first = run_module("file_set", **wanted)
     second = run_module("file_set", **wanted)
     assert first["changed"]
-    assert [os.path.basename(path) for path in first["changed_paths"]] == ["d", "a.conf", "key", "link"]
+    assert [Path(path).name for path in first["changed_paths"]] == ["d", "a.conf", "key", "link"]
     assert (tmp_path / "d" / "a.conf").read_text() == "a = 1\n"
     assert stat.S_IMODE((tmp_path / "d" / "key").stat().st_mode) == 0o600
     assert (tmp_path / "d" / "link").read_text() == "a = 1\n"
@@ -73,7 +74,7 @@ def test_mends_content_mode_and_a_link_that_became_a_file(run_module, wanted, tm
     (tmp_path / "d" / "link").unlink()
     (tmp_path / "d" / "link").write_text("")
     result = run_module("file_set", **wanted)
-    assert [os.path.basename(path) for path in result["changed_paths"]] == ["a.conf", "key", "link"]
+    assert [Path(path).name for path in result["changed_paths"]] == ["a.conf", "key", "link"]
     assert (tmp_path / "d" / "link").is_symlink()
 
 
