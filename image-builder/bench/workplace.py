@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -160,14 +161,21 @@ class Workplace:
         """Run the command line that stands beside this Python."""
         argv = [str(Path(sys.executable).with_name("edgewright")), verb, "-i", str(self.inventory), "--json", *words]
         began = time.monotonic()
-        done = subprocess.run(argv, capture_output=True, text=True, check=False)
+        process = subprocess.Popen(argv, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        try:
+            said, told = process.communicate()
+        except BaseException:
+            # Interrupted, it ends its own programs; killed, as subprocess.run would do, it leaves them running.
+            process.send_signal(signal.SIGINT)
+            process.communicate()
+            raise
         seconds = time.monotonic() - began
         with self.reporter.run_log.open("a", encoding="utf-8") as log:
-            log.write(done.stderr)
-        if done.returncode != 0:
-            raise ToolError(argv, done.returncode, (done.stderr + done.stdout)[-4000:])
+            log.write(told)
+        if process.returncode != 0:
+            raise ToolError(argv, process.returncode, (told + said)[-4000:])
         steps: dict[str, float] = {}
-        for line in done.stderr.splitlines():
+        for line in told.splitlines():
             if found := _STEP.match(line):
                 steps[found["title"]] = int(found["minutes"] or 0) * 60 + float(found["seconds"])
-        return Build(seconds, steps, json.loads(done.stdout or "{}"))
+        return Build(seconds, steps, json.loads(said or "{}"))
