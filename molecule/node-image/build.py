@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
 """Make the container image that the Molecule scenarios use as a blank node, and print its name.
 
-It is a Debian 13 tree with systemd and Python, as a freshly installed machine has them. The packages that the roles will
-ask for are not installed, but lie in a package repository inside the image, so that a scenario needs no network. The image
-is named by the hash of its inputs and made only when they change. Usage: ``python molecule/node-image/build.py``.
+It is a Debian 13 tree with systemd and Python, as a freshly installed machine has them. The packages that the roles
+will ask for are not installed, but lie in a package repository inside the image, so that a scenario needs no network.
+The image is named by the hash of its inputs and made only when they change. Usage: ``python molecule/node-image/build.py``.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ BLANK = ("apt-utils", "dbus", "procps", "python3", "python3-apt", "runc", "syste
 REPOSITORY = "/srv/packages"
 # mmdebstrap(1), HOOKS: the tree is $1; apt is told about it by APT_CONFIG.
 DOWNLOAD = (
-    'APT_CONFIG="$MMDEBSTRAP_APT_CONFIG" apt-get --yes --quiet=2 --no-install-recommends --download-only install {packages}'
+    'APT_CONFIG="$MMDEBSTRAP_APT_CONFIG" '
+    "apt-get --yes --quiet=2 --no-install-recommends --download-only install {packages}"
 )
 INDEX = (
     f'mkdir -p "$1{REPOSITORY}" && mv "$1"/var/cache/apt/archives/*.deb "$1{REPOSITORY}/" && '

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 PAGE = "http://127.0.0.1:8091"
 FETCH = (
@@ -64,7 +66,8 @@ def test_nobody_is_asked_for_the_time(host: Any) -> None:
 
 
 def test_ssh_admits_keys_of_the_inventory_only(host: Any) -> None:
-    settings = dict(line.split(" ", 1) for line in host.check_output("sshd -T -C user=edge").splitlines() if " " in line)
+    lines = host.check_output("sshd -T -C user=edge").splitlines()
+    settings = dict(line.split(" ", 1) for line in lines if " " in line)
     assert settings["passwordauthentication"] == "no"
     assert settings["kbdinteractiveauthentication"] == "no"
     assert settings["permitrootlogin"] in {"prohibit-password", "without-password"}
@@ -159,8 +162,8 @@ def test_status_page_answers_nothing_else(host: Any, path: str, method: str, sta
 
 
 def test_visitors_leave_no_failed_unit(host: Any) -> None:
-    silent = "import socket; s = socket.create_connection(('127.0.0.1', 8091)); s.sendall(b'\\x16\\x03\\x01\\xff\\n\\n'); s.close()"
-    host.check_output("python3 -c %s", silent)
+    rubbish = "import socket; socket.create_connection(('127.0.0.1', 8091)).sendall(b'\\x16\\x03\\x01\\xff\\n\\n')"
+    host.check_output("python3 -c %s", rubbish)
     fetch(host, "/")
     assert host.check_output("systemctl list-units --state=failed --plain --no-legend 'edgewright-status*'") == ""
 

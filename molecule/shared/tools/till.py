@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Make the disk of the demo's guest with the programs of the node image's package repository, and print its path.
 
-The recipe is the project's own (``image-builder/guests/till``); it runs in a throw-away container. The disk is made anew
-only when the recipe changes.
+The recipe is the project's own (``image-builder/guests/till``); it runs in a throw-away container. The disk is made
+anew only when the recipe changes.
 """
 
 from __future__ import annotations
@@ -16,8 +16,10 @@ import yaml
 
 ROOT = Path(__file__).resolve().parents[3]
 RECIPE = ROOT / "image-builder" / "guests" / "till"
-# The date is baked into the file system; any fixed one serves.
-BUILD = "apt-get -qq update && apt-get -qq install --no-install-recommends {packages} >/dev/null && cd /made && sh /recipe/build.sh /recipe"
+BUILD = (
+    "apt-get -qq update && apt-get -qq install --no-install-recommends {packages} >/dev/null && "
+    "cd /made && sh /recipe/build.sh /recipe"
+)
 
 
 def main() -> int:
