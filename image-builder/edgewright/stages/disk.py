@@ -28,6 +28,9 @@ MIB = 1 << 20
 # repart makes FAT with 4 KiB clusters; below 512 MiB that is fewer than 65 525 of them, and EDK2 then takes the FAT32
 # for a FAT16 and finds nothing.
 ESP_SIZE = 512 * MIB
+# In bytes. Left alone, repart makes file systems for disks of 4096: no firmware or Windows is bound to read such a FAT on
+# a disk of 512, and people write the node file to it.
+SECTOR_SIZE = 512
 # How many boots a new image gets to become healthy (systemd.io/AUTOMATIC_BOOT_ASSESSMENT). Power cuts use up tries too.
 TRIES = 5
 
@@ -83,7 +86,7 @@ class Disk(Stage):
                 for file in self.files
             ],
             "digests": [self.lock.artifact(file.artifact).digest for file in self.files if file.artifact],
-            "sizes": [ESP_SIZE, self.root_slot, self.state_size],
+            "sizes": [ESP_SIZE, SECTOR_SIZE, self.root_slot, self.state_size],
             "tries": TRIES,
         }
 
@@ -114,6 +117,7 @@ class Disk(Stage):
                 "--size=auto",
                 "--dry-run=no",
                 "--offline=yes",
+                f"--sector-size={SECTOR_SIZE}",
                 f"--seed={seed}",
                 "--json=short",
                 "/run/out/disk.raw",

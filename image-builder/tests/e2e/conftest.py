@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
 import json
 import shutil
 import subprocess
@@ -88,6 +90,14 @@ def store() -> Store:
     return Store(Cache(default_cache()).store)
 
 
+@contextlib.contextmanager
+def alone(kept: Path) -> Iterator[None]:
+    """Keep other workers of this run from delivering to the same folders at the same time."""
+    with (kept / "lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
 @pytest.fixture(scope="session")
 def demo_inventory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The demo's inventory with all that its lock pins in the store; with today's packages if those are gone."""
@@ -105,7 +115,8 @@ def demo_inventory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def demo(demo_inventory: Path, kept: Path) -> Build:
     """The demo's image."""
     output = kept / "demo"
-    edgewright("build", "-i", demo_inventory, "--output", output)
+    with alone(kept):
+        edgewright("build", "-i", demo_inventory, "--output", output)
     return Build(demo_inventory, output)
 
 
@@ -118,7 +129,8 @@ def three_nodes(demo_inventory: Path, kept: Path, tmp_path_factory: pytest.TempP
     edgewright("lock", "-i", inventory)
     edgewright("fetch", "-i", inventory)
     output = kept / "three-nodes"
-    edgewright("build", "-i", inventory, "--output", output)
+    with alone(kept):
+        edgewright("build", "-i", inventory, "--output", output)
     return Build(inventory, output)
 
 

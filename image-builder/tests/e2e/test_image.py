@@ -82,7 +82,10 @@ def test_the_second_slot_is_empty(demo: Build) -> None:
 
 def test_the_esp_is_a_clean_fat32_with_loader_and_one_entry_on_trial(demo: Build, parts: Parts) -> None:
     report = run("fsck.vfat", "-n", "-v", parts.esp)
-    assert "32 bits" in report, report
+    assert "32 bit entries" in report, report
+    # Windows reads no other on most disks; fewer clusters would make it a FAT16 (Microsoft, FAT32 specification 1.03).
+    assert re.search(r"\b512 bytes per logical sector", report), report
+    assert int(re.findall(r"(\d+) data clusters", report)[0]) >= 65525
     files = run("mdir", "-/", "-b", "-i", parts.esp, "::/").splitlines()
     assert "::/EFI/BOOT/BOOTX64.EFI" in files
     assert "::/loader/loader.conf" in files
@@ -116,8 +119,7 @@ def test_verity_refuses_a_root_with_one_flipped_byte(demo: Build, parts: Parts, 
 
 
 def test_the_root_is_a_sound_erofs(parts: Parts) -> None:
-    report = run("fsck.erofs", parts.root)
-    assert "No errors found" in report, report
+    run("fsck.erofs", parts.root)
 
 
 def test_the_state_is_a_sound_ext4(parts: Parts) -> None:
@@ -158,8 +160,9 @@ def test_the_bill_of_materials_names_packages_images_and_models(demo: Build) -> 
     assert bill["spdxVersion"] == "SPDX-2.3"
     names = {package["name"] for package in bill["packages"]}
     assert {"systemd", "podman", "qemu-system-x86", "onnxruntime"} <= names
-    assert any("magika" in name for name in names)
-    assert any("inference-server" in name for name in names)
+    assert {"inference-server", "till"} <= names
+    origins = {ref["referenceLocator"] for package in bill["packages"] for ref in package.get("externalRefs", [])}
+    assert any(origin.startswith("pkg:pypi/magika@") and origin.endswith(".onnx") for origin in origins)
 
 
 def test_the_manifest_names_the_image_and_its_partitions(demo: Build) -> None:

@@ -38,7 +38,9 @@ ETC = "/var/lib/edgewright/etc/till-01/upper"
 # What is asked of each boot, on the node, when all that a boot starts has been started.
 QUESTIONS = {
     "settled": "systemctl is-system-running --wait || :",
-    "blessed": 'until [ "$(/usr/lib/systemd/systemd-bless-boot status)" = good ]; do sleep 1; done; ls /boot/EFI/Linux',
+    # good: blessed just now; clean: no longer counted (systemd-bless-boot.service(8)).
+    "blessed": "until /usr/lib/systemd/systemd-bless-boot status | grep -qwE 'good|clean'; do sleep 1; done;"
+    " ls /boot/EFI/Linux",
     "failed": "systemctl list-units --state=failed --output=json",
     "machine_id": "cat /etc/machine-id",
     "host_keys": "cat /etc/ssh/ssh_host_*_key.pub",
