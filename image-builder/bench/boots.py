@@ -28,10 +28,7 @@ _POLL = 0.5  # seconds
 def boot(place: Workplace, mkosi: Mkosi) -> list[Row]:
     """Boot each image once, on the same virtual machine, from a disk that was never booted."""
     place.built()
-    if not mkosi.image.exists():
-        with place.reporter.step("mkosi build"):
-            mkosi.prepare()
-            mkosi.build()
+    mkosi.ensure_image()
     node = place.site.hosts[0]
     words = ["-i", str(place.inventory), "--no-network", "--accel", "tcg"]
     shape = boot_verb.hardware(verb_parser("boot", boot_verb).parse_args(words), node.variables)

@@ -82,7 +82,7 @@ def unchanged(place: Workplace, mkosi: Mkosi) -> list[Row]:
     place.built()
     with place.reporter.step("edgewright build, nothing changed"):
         times = [place.build().seconds for _ in range(_REPEATS)]
-    _fill_incremental(place, mkosi)
+    mkosi.ensure_cached_tree()
     with place.reporter.step("mkosi build, nothing changed"):
         theirs = mkosi.build(incremental=True)
     note = (
@@ -104,7 +104,7 @@ def changed(place: Workplace, mkosi: Mkosi) -> list[Row]:
     place.restore_inventory()
     if not any(label.startswith("node-layer") for label in ours.answer["made"]):
         raise RuntimeError(f"{change} made no layer anew: {ours.answer['made']}")
-    _fill_incremental(place, mkosi)
+    mkosi.ensure_cached_tree()
     with (mkosi.extra / "etc" / "fstab").open("a", encoding="utf-8") as stream:
         stream.write(f"# {change}\n")
     with place.reporter.step("mkosi build, a file changed"):
@@ -115,21 +115,10 @@ def changed(place: Workplace, mkosi: Mkosi) -> list[Row]:
     return [Row("Rebuild, one variable changed", ours.seconds, "s", theirs, "mkosi -i", limit=20.0, note=note)]
 
 
-def _fill_incremental(place: Workplace, mkosi: Mkosi) -> None:
-    """Give mkosi a cached tree, as it has after its first incremental build."""
-    mkosi.prepare()
-    if not mkosi.has_cached_tree():
-        with place.reporter.step("mkosi build, to fill its cache"):
-            mkosi.build(incremental=True)
-
-
 def size(place: Workplace, mkosi: Mkosi) -> list[Row]:
     """Compare the images' sizes: as partitions, on disk, compressed."""
     place.built()
-    if not mkosi.image.exists():
-        with place.reporter.step("mkosi build"):
-            mkosi.prepare()
-            mkosi.build()
+    mkosi.ensure_image()
     note = "Both carry the same container store, models and guest disk, and have the same partitions."
     compressed = f"Image, zstd -{_ZSTD_LEVEL}"
     rows = []

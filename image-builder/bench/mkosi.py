@@ -127,6 +127,7 @@ class Mkosi:
         self._folder = place.folder / "mkosi"
         self._project = self._folder / "project"
         self._mirror = self._folder / "mirror"
+        self._stamp = self._folder / "made-from"
         self._folder.mkdir(exist_ok=True)
 
     @property
@@ -159,6 +160,8 @@ class Mkosi:
         self._tree = tree.output(place.cache) / "tree"
         self._make_mirror(lock)
         self._project.mkdir(exist_ok=True)
+        if self._made_from() != place.plan.disk.key():
+            self.forget()
         write_project(self._project, place)
         return seconds
 
@@ -192,13 +195,27 @@ class Mkosi:
         release = f"Suite: trixie\nCodename: trixie\nComponents: main\nArchitectures: amd64\nSHA256:\n {digest}\n"
         (suite / "Release").write_text(release, encoding="utf-8")
 
-    def has_cached_tree(self) -> bool:
-        """Say whether an incremental build would find a cached tree."""
-        cache = self._project / "cache"
-        return cache.is_dir() and any(cache.iterdir())
+    def _made_from(self) -> str:
+        """Return the key of the Edgewright disk that what is there was made to be like."""
+        return self._stamp.read_text(encoding="ascii") if self._stamp.exists() else ""
+
+    def ensure_image(self) -> None:
+        """Build the image unless there is one like the site's."""
+        if not self.image.exists() or self._made_from() != self._place.plan.disk.key():
+            self.prepare()
+            with self._place.reporter.step("mkosi build"):
+                self.build()
+
+    def ensure_cached_tree(self) -> None:
+        """Build incrementally unless that was done before, so that the next incremental build finds a cached tree."""
+        self.prepare()
+        if not any((self._project / "cache").iterdir()):
+            with self._place.reporter.step("mkosi build, to fill its cache"):
+                self.build(incremental=True)
 
     def forget(self) -> None:
         """Delete all that earlier builds left: image, cached trees, package cache."""
+        self._stamp.unlink(missing_ok=True)
         for name in ("out", "cache", "pkgcache", "work"):
             as_root(["rm", "-rf", "--one-file-system", self._project / name])
             (self._project / name).mkdir()
@@ -219,4 +236,6 @@ class Mkosi:
         argv = ["unshare", *namespaces, "sh", "-c", _PIVOT, "pivot", *where, *command]
         began = time.monotonic()
         run(argv, log=self._place.reporter.run_log)
-        return time.monotonic() - began
+        seconds = time.monotonic() - began
+        self._stamp.write_text(self._place.plan.disk.key(), encoding="ascii")
+        return seconds
