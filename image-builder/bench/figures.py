@@ -44,7 +44,7 @@ class Row:
     @property
     def ratio(self) -> float | None:
         """Edgewright's figure over the other one."""
-        return round(self.value / self.other, 3) if self.other else None
+        return round(self.value / self.other, 4) if self.other else None
 
     @property
     def met(self) -> bool | None:
@@ -89,10 +89,8 @@ def machine_text(kind: Mapping[str, Any]) -> str:
 
 
 def number(value: float) -> str:
-    """Write a number with three digits that say something."""
-    if value >= 100:
-        return f"{value:.0f}"
-    return f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+    """Write a number with three digits that say something, and all digits of a larger one."""
+    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def cells(row: Mapping[str, Any]) -> tuple[str, ...]:
@@ -104,7 +102,7 @@ def cells(row: Mapping[str, Any]) -> tuple[str, ...]:
     else:
         target = f"≤ {row['limit']:g} times" if row["limited"] == "ratio" else f"≤ {row['limit']:g} {unit}"
     met = {True: "yes", False: "no", None: ""}[row["met"]]
-    ratio = "" if row["ratio"] is None else f"{row['ratio']:.2f}"
+    ratio = "" if row["ratio"] is None else number(row["ratio"])
     return (row["figure"], f"{number(row['edgewright'])} {unit}", other, ratio, target, met)
 
 
