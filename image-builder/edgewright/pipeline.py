@@ -183,9 +183,9 @@ def run_stages(stages: list[Stage], context: Context, reporter: Reporter, *, reb
             _in_order(stages, lambda stage: pool.submit(make, stage))
         except BaseException as error:
             stopped.set()
-            pool.shutdown(wait=False, cancel_futures=True)
             if not isinstance(error, Exception):
                 process.end_all()  # interrupted: nobody waits for what is running
+            pool.shutdown(cancel_futures=True)
             raise
     return built
 

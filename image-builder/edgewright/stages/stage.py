@@ -146,7 +146,7 @@ def _hold(folder: Path) -> int:
 def remove_tree(folder: Path) -> None:
     """Delete a folder whose files may belong to the ids of a tree."""
     if folder.exists():
-        as_root(["rm", "-rf", "--one-file-system", folder])
+        as_root(["rm", "-rf", "--one-file-system", folder], cleaning=True)
 
 
 def remove_leftovers(cache: Cache) -> int:

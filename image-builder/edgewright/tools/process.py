@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shlex
+import signal
 import subprocess
 import threading
 from collections import deque
@@ -17,6 +18,7 @@ if TYPE_CHECKING:
 _LAST_LINES = 25
 _running: set[subprocess.Popen[bytes]] = set()
 _guard = threading.Lock()
+_ending = threading.Event()
 
 
 class ToolError(Exception):
@@ -52,16 +54,30 @@ class ToolError(Exception):
 
 
 def end_all() -> None:
-    """End every program that ``run`` is waiting for in any thread; each ``run`` then raises ``ToolError``."""
+    """End every program that ``run`` is waiting for in any thread; each ``run`` then raises ``ToolError``.
+
+    From then on only cleaning up is run.
+    """
+    _ending.set()
     with _guard:
         for process in _running:
-            process.terminate()
+            _end(process)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """End a program: unshare(1) passes over SIGTERM while it waits for its child, which it takes along when killed."""
+    if isinstance(process.args, list) and process.args[0] == "unshare":
+        process.kill()
+    else:
+        process.terminate()
 
 
 @contextlib.contextmanager
-def _counted(process: subprocess.Popen[bytes]) -> Iterator[None]:
+def _counted(process: subprocess.Popen[bytes], *, cleaning: bool) -> Iterator[None]:
     with _guard:
         _running.add(process)
+    if _ending.is_set() and not cleaning:
+        _end(process)  # it began just before everything was ended
     try:
         yield
     finally:
@@ -79,6 +95,7 @@ def run(
     cwd: Path | None = None,
     log: Path | None = None,
     hint: str = "",
+    cleaning: bool = False,
 ) -> bytes:
     """Run ``argv`` to its end and return its standard output (empty when ``stdout`` takes it).
 
@@ -93,11 +110,14 @@ def run(
         cwd: the folder to run it in.
         log: file that its messages are appended to.
         hint: a remedy to show if it fails.
+        cleaning: it removes what others left: done even after ``end_all``.
 
     Raises:
         ToolError: the program is missing, failed, or was ended by a signal.
     """
     words = [os.fspath(word) for word in argv]
+    if _ending.is_set() and not cleaning:
+        raise ToolError(words, -signal.SIGTERM, "")
     environment = {**os.environ, **(env or {})}
     try:
         process = subprocess.Popen(
@@ -113,10 +133,10 @@ def run(
             raise
         raise ToolError(words, 127, "", hint or f"Install {words[0]}.") from error
     try:
-        with _counted(process):
+        with _counted(process, cleaning=cleaning):
             out, err = process.communicate(input)
     except BaseException:
-        process.terminate()
+        _end(process)
         try:
             process.wait(timeout=10)
         except subprocess.TimeoutExpired:

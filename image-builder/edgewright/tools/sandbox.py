@@ -72,7 +72,13 @@ def _unshare(*, network: bool) -> list[str]:
     return words
 
 
-def as_root(argv: Sequence[str | Path], *, stdin: IO[bytes] | int | None = None, log: Path | None = None) -> bytes:
+def as_root(
+    argv: Sequence[str | Path],
+    *,
+    stdin: IO[bytes] | int | None = None,
+    log: Path | None = None,
+    cleaning: bool = False,
+) -> bytes:
     """Run a program of this machine with the ids of the trees, to unpack or delete what belongs to them.
 
     Raises:
@@ -82,6 +88,7 @@ def as_root(argv: Sequence[str | Path], *, stdin: IO[bytes] | int | None = None,
         [*_unshare(network=False), *argv],
         stdin=stdin,
         log=log,
+        cleaning=cleaning,
         hint=""
         if os.geteuid() == 0
         else "This needs user namespaces: install uidmap and give this user a line in /etc/subuid and /etc/subgid.",
