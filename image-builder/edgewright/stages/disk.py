@@ -28,8 +28,8 @@ MIB = 1 << 20
 # repart makes FAT with 4 KiB clusters; below 512 MiB that is fewer than 65 525 of them, and EDK2 then takes the FAT32
 # for a FAT16 and finds nothing.
 ESP_SIZE = 512 * MIB
-# In bytes. Left alone, repart makes file systems for disks of 4096: no firmware or Windows is bound to read such a FAT on
-# a disk of 512, and people write the node file to it.
+# In bytes. Left alone, repart makes file systems for disks of 4096: no firmware or Windows is bound to read such a FAT
+# on a disk of 512, and people write the node file to it.
 SECTOR_SIZE = 512
 # How many boots a new image gets to become healthy (systemd.io/AUTOMATIC_BOOT_ASSESSMENT). Power cuts use up tries too.
 TRIES = 5
