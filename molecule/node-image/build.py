@@ -3,7 +3,8 @@
 
 It is a Debian 13 tree with systemd and Python, as a freshly installed machine has them. The packages that the roles
 will ask for are not installed, but lie in a package repository inside the image, so that a scenario needs no network.
-The image is named by the hash of its inputs and made only when they change. Usage: ``python molecule/node-image/build.py``.
+The image is named by the hash of its inputs and made only when they change. Usage:
+``python molecule/node-image/build.py``.
 """
 
 from __future__ import annotations
