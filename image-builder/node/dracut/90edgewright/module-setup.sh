@@ -11,10 +11,11 @@ depends() {
 }
 
 install() {
-    inst_multiple awk cat cp e2fsck mkdir mount readlink sed sync tr udevadm umount
+    inst_multiple awk cat cp e2fsck echo mkdir mount readlink sed sleep sync tr udevadm umount
     inst_script "$moddir/edgewright-identify" /usr/lib/edgewright/identify
     inst_script "$moddir/edgewright-node" /usr/lib/edgewright/node
     inst_simple "$moddir/edgewright-node.service" "$systemdsystemunitdir/edgewright-node.service"
+    inst_simple "$moddir/emergency.service" "$systemdsystemunitdir/emergency.service"
     # dracut has no preset for initrd.target.requires; the link is what `systemctl enable` would make.
     mkdir -p "$initdir$systemdsystemunitdir/initrd-fs.target.requires"
     ln -sf ../edgewright-node.service "$initdir$systemdsystemunitdir/initrd-fs.target.requires/edgewright-node.service"
