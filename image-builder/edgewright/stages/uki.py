@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     from edgewright.stages.tools_tree import ToolsTree
 
 # roothash= ties the kernel to the root of its own slot, so one boot counter rolls back both (systemd#32653). A panic
-# boots again after ten seconds, as a failed initrd does (node/dracut/90edgewright/emergency.service): nobody is there to
-# press a key, and a bad image on trial uses up its tries.
+# boots again after ten seconds, as a failed initrd does (node/dracut/90edgewright/emergency.service): nobody is there
+# to press a key, and a bad image on trial uses up its tries.
 COMMAND_LINE = (
     "root=/dev/mapper/root rootfstype=erofs ro console=tty0 console=ttyS0,115200 panic=10 "
     "systemd.firstboot=no systemd.gpt_auto=yes quiet systemd.show_status=yes"

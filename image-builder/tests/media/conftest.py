@@ -7,8 +7,12 @@ import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
 
 MIB = 1024**2
 ESP = "C12A7328-F81F-11D2-BA4B-00A0C93EC93B"
@@ -83,7 +87,7 @@ start={layout.state // 512}, size=24MiB, type=L, name=state
 
 
 @pytest.fixture
-def loop(tmp_path: Path):
+def loop(tmp_path: Path) -> Iterator[Callable[[int], Path]]:
     """Make loop devices of a size, full of what is not zero; skips where there can be none."""
     if os.geteuid() != 0:
         pytest.skip("loop devices need root")

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError
@@ -9,6 +10,9 @@ from edgewright import block_device
 from edgewright.block_device import BlockDevice, losses, refusals
 
 from .conftest import MIB, sh
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 GIB = 1024 * MIB
 STICK = BlockDevice("sdb", "/dev/sdb", "disk", 16 * GIB, "Ultra Fit", "4C53", "usb", removable=True)
@@ -95,7 +99,7 @@ def test_the_disk_under_this_very_test_is_refused() -> None:
     assert any("this system runs from" in problem.what for problem in found)
 
 
-def test_lsblk_is_understood(loop) -> None:
+def test_lsblk_is_understood(loop: Callable[[int], Path]) -> None:
     device = loop(64 * MIB)
     sh("mke2fs", "-q", "-t", "ext4", "-L", "PAST", device)
     found = block_device.read(device)

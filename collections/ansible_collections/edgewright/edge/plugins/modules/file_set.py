@@ -13,7 +13,7 @@ author: The Edgewright contributors
 description:
   - Makes a set of folders, files and links be as given, and removes others, with one run of a module instead of one
     for each path. A phase that writes thirty small files takes a second instead of fifteen.
-  - Every file is written to a temporary name beside it, synced and renamed: no reader and no power cut ever meets
+  - Every file is written to a temporary name beside it, synced and renamed, so no reader and no power cut ever meets
     half of one.
 options:
   directories:
