@@ -69,7 +69,10 @@ class Row:
 
 
 def machine_kind(accelerator: str) -> dict[str, Any]:
-    """Return what kind of machine this is, by nothing that tells which one: cores, memory, system, emulation."""
+    """Return what kind of machine this is and how busy, by nothing that tells which one it is.
+
+    ``load_before`` is the load average of the last minute: how many processes wanted a processor.
+    """
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     return {
         "cores": len(os.sched_getaffinity(0)),
@@ -77,14 +80,17 @@ def machine_kind(accelerator: str) -> dict[str, Any]:
         "system": platform.freedesktop_os_release().get("PRETTY_NAME", "Linux"),
         "architecture": platform.machine(),
         "virtual_machines": "emulated (QEMU TCG)" if accelerator == "tcg" else accelerator,
+        "load_before": round(os.getloadavg()[0], 1),
     }
 
 
 def machine_text(kind: Mapping[str, Any]) -> str:
     """Return the kind of machine as a phrase."""
+    # One processor in four busy with something else shows in every figure.
+    busy = f"; busy with other work (load {kind['load_before']})" if kind["load_before"] > kind["cores"] / 4 else ""
     return (
         f"{kind['cores']} cores ({kind['architecture']}), {kind['memory_gib']} GiB of memory, {kind['system']}, "
-        f"virtual machines {kind['virtual_machines']}"
+        f"virtual machines {kind['virtual_machines']}{busy}"
     )
 
 

@@ -91,7 +91,9 @@ def main() -> int:
         return 0
     report: dict[str, Any] = {"machine": machine_kind("tcg"), "sections": {}}
     if options.only and options.json.exists():
-        report["sections"] = json.loads(options.json.read_text(encoding="utf-8"))["sections"]
+        before = json.loads(options.json.read_text(encoding="utf-8"))
+        report["sections"] = before["sections"]
+        report["machine"]["load_before"] = max(report["machine"]["load_before"], before["machine"]["load_before"])
     cache = Cache(options.cache)
     reporter = Reporter(cache.logs, verb="bench")
     reporter.log("bench")
