@@ -251,7 +251,7 @@ def test_the_model_answers_as_onnxruntime_does(life: Life) -> None:
     inference = life.inference
     assert len({int(row.argmax()) for row in inference.direct}) > 1, "the questions must have different answers"
     np.testing.assert_array_equal(inference.as_json, inference.as_binary)
-    # Scores are from 0 to 1. The node's processor has other vector instructions than this one's, so sums round otherwise.
+    # Scores are from 0 to 1. The node's processor may have other vector instructions, whose sums round otherwise.
     np.testing.assert_allclose(inference.as_binary, inference.direct, rtol=1e-3, atol=1e-4)
     np.testing.assert_array_equal(inference.as_binary.argmax(axis=1), inference.direct.argmax(axis=1))
 

@@ -103,9 +103,8 @@ def test_no_byte_compiled_python_is_stale(root: Path) -> None:
     stale, by_hash = [], 0
     for compiled in root.rglob("__pycache__/*.cpython-*.pyc"):
         source = compiled.parent.parent / f"{compiled.name.partition('.cpython-')[0]}.py"
-        if source.is_symlink():
+        if source.is_symlink() and source.readlink().is_absolute():
             source = root / source.readlink().relative_to("/")
-            assert source.is_relative_to(root)
         header = compiled.read_bytes()[:16]
         magic, flags, date, size = struct.unpack("<4I", header)
         if not source.is_file():
