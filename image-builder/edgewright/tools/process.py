@@ -119,6 +119,8 @@ def run(
     if _ending.is_set() and not cleaning:
         raise ToolError(words, -signal.SIGTERM, "")
     environment = {**os.environ, **(env or {})}
+    # An ordinary user's PATH on Debian has no sbin, where chroot, sfdisk and mke2fs are.
+    environment["PATH"] = f"{environment.get('PATH') or os.defpath}:/usr/sbin:/sbin"
     try:
         process = subprocess.Popen(
             words,
