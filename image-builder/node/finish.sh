@@ -29,4 +29,5 @@ for folder in /etc /var; do
 done
 touch -d "@$SOURCE_DATE_EPOCH" /usr
 # Files younger than the build's date would carry the time of the build itself.
-find / -xdev -newermt "@$SOURCE_DATE_EPOCH" -print0 | xargs -0 -r touch --no-dereference --date="@$SOURCE_DATE_EPOCH"
+# (-xdev still names the mount points themselves, which are not the tree's.)
+find / -xdev -regex '/\(proc\|sys\|dev\|run\|tmp\)' -prune -o -newermt "@$SOURCE_DATE_EPOCH" -print0 | xargs -0 -r touch --no-dereference --date="@$SOURCE_DATE_EPOCH"
