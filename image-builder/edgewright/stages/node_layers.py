@@ -56,6 +56,7 @@ class NodeLayer(Stage):
             "roles": digest_of_files(collection_dir(), patterns=ROLE_CODE, exclude=("README.md",)),
             "playbook": digest_of_files(playbooks_dir(), patterns=("image.yml",)),
             "host": self.host.name,
+            "script": _CLAMP,
             "variables": hashlib.sha256(text.encode()).hexdigest(),
         }
 

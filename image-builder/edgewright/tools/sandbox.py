@@ -56,7 +56,8 @@ while [ "$mounts" -gt 0 ]; do
 done
 [ -n "$changes" ] || exec chroot "$root" /usr/bin/env -i "$@"
 chroot "$root" /usr/bin/env -i "$@"
-cp -a /mnt/upper/. "$changes/"
+# overlayfs notes inode numbers in extended attributes, other ones each time.
+cp -a --no-preserve=xattr /mnt/upper/. "$changes/"
 """
 
 _NAMESPACES = ("--mount", "--pid", "--fork", "--kill-child")

@@ -108,6 +108,12 @@ def test_only_what_differs_is_in_the_layer(context: Context, tree: Path, invento
     assert (layer / "etc/app/a").stat().st_mtime == context.epoch
 
 
+def test_a_layer_says_nothing_of_the_machine_it_was_made_on(context: Context, tree: Path, inventory: Path) -> None:
+    layer = configure(context, tree, inventory, "mkdir /etc/app; echo changed >/etc/known; touch /etc/app/a")
+    marks = {str(path.relative_to(layer)): os.listxattr(path, follow_symlinks=False) for path in layer.rglob("*")}
+    assert {name: names for name, names in marks.items() if any("overlay" in mark for mark in names)} == {}
+
+
 def test_a_changed_file_is_there_with_its_new_text_only(context: Context, tree: Path, inventory: Path) -> None:
     layer = configure(context, tree, inventory, "echo changed >/etc/known")
     assert (layer / "etc/known").read_text() == "changed\n"
