@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from edgewright.paths import Cache
 
 # Raised when a stage's own code changes what it writes for the same inputs.
-FORMAT = 1
+FORMAT = 2
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,9 @@ rm -rf "$1"/etc/apt/sources.list "$1"/etc/apt/apt.conf.d/99mmdebstrap "$1"/etc/d
 rm -rf "$1"/var/lib/apt/lists "$1"/var/cache/apt "$1"/var/log/apt "$1"/var/log/bootstrap.log "$1"/var/log/dpkg.log
 rm -f "$1"/var/log/alternatives.log "$1"/var/lib/dpkg/*-old "$1"/var/cache/debconf/*-old
 rm -f "$1"/var/cache/ldconfig/aux-cache
+# Device nodes are made by root, not by an ordinary user; whoever enters the tree mounts its own.
+find "$1/dev" -mindepth 1 -delete
+for folder in dev proc sys run tmp; do touch -d "@$2" "$1/$folder"; done
 """
 
 
@@ -93,4 +96,4 @@ def make_tree(
         f"deb [trusted=yes] copy:{repository} ./",
     ]
     as_root(command, log=log)
-    as_root(["sh", "-c", _FORGET, "forget", destination], log=log)
+    as_root(["sh", "-c", _FORGET, "forget", destination, str(epoch)], log=log)
