@@ -21,6 +21,7 @@ touch -d "@$SOURCE_DATE_EPOCH" /usr/lib/clock-epoch
 # Everything that systemd rebuilds when /usr is newer than /etc and /var is built here, so that a first boot need not
 # (systemd-update-done.service(8)).
 ldconfig
+rm -rf /var/cache/ldconfig # inode numbers and times of this machine
 journalctl --update-catalog
 rm -f /etc/machine-id /var/lib/systemd/random-seed
 : >/etc/machine-id
