@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from edgewright.tools.process import ToolError
 from edgewright.tools.sandbox import as_root
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     from edgewright.paths import Cache
 
 # Raised when a stage's own code changes what it writes for the same inputs.
-FORMAT = 2
+FORMAT = 3
 
 
 @dataclass(frozen=True)
@@ -161,8 +162,10 @@ def remove_leftovers(cache: Cache) -> int:
         except BlockingIOError:
             continue
         else:
-            remove_tree(folder)
-            removed += 1
+            # What a killed builder's programs still write to can be removed the next time.
+            with contextlib.suppress(ToolError):
+                remove_tree(folder)
+                removed += 1
         finally:
             os.close(descriptor)
     return removed

@@ -32,6 +32,8 @@ rm -rf "$1"/etc/apt/sources.list "$1"/etc/apt/apt.conf.d/99mmdebstrap "$1"/etc/d
 rm -rf "$1"/var/lib/apt/lists "$1"/var/cache/apt "$1"/var/log/apt "$1"/var/log/bootstrap.log "$1"/var/log/dpkg.log
 rm -f "$1"/var/log/alternatives.log "$1"/var/lib/dpkg/*-old "$1"/var/cache/debconf/*-old
 rm -f "$1"/var/cache/ldconfig/aux-cache
+# Python writes these while packages are being configured, by order of events and not by content.
+rm -rf "$1"/usr/share/python3/debpython/__pycache__
 # Device nodes are made by root, not by an ordinary user; whoever enters the tree mounts its own.
 find "$1/dev" -mindepth 1 -delete
 for folder in dev proc sys run tmp; do touch -d "@$2" "$1/$folder"; done

@@ -66,7 +66,7 @@ def end_all() -> None:
 
 def _end(process: subprocess.Popen[bytes]) -> None:
     """End a program: unshare(1) passes over SIGTERM while it waits for its child, which it takes along when killed."""
-    if isinstance(process.args, list) and process.args[0] == "unshare":
+    if isinstance(process.args, list) and process.args[0] == "setpriv":
         process.kill()
     else:
         process.terminate()

@@ -65,7 +65,8 @@ _NAMESPACES = ("--mount", "--pid", "--fork", "--kill-child")
 
 def _unshare(*, network: bool) -> list[str]:
     """Return the start of a command that runs the rest as root of its own namespaces."""
-    words = ["unshare", *_NAMESPACES]
+    # A builder that is killed outright takes its programs along (PR_SET_PDEATHSIG(2const)).
+    words = ["setpriv", "--pdeathsig", "KILL", "unshare", *_NAMESPACES]
     if os.geteuid() != 0:
         words += ["--user", "--map-auto", "--map-root-user"]
     if not network:
