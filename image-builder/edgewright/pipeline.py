@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import os
 import threading
 from dataclasses import dataclass
@@ -178,7 +179,7 @@ def run_stages(stages: list[Stage], context: Context, reporter: Reporter, *, reb
             (built.made if made else built.cached).append(stage.label)
         return stage
 
-    with concurrent.futures.ThreadPoolExecutor(max_workers=max(2, os.cpu_count() or 2)) as pool:
+    with _usual_modes(), concurrent.futures.ThreadPoolExecutor(max_workers=max(2, os.cpu_count() or 2)) as pool:
         try:
             _in_order(stages, lambda stage: pool.submit(make, stage))
         except BaseException as error:
@@ -188,6 +189,16 @@ def run_stages(stages: list[Stage], context: Context, reporter: Reporter, *, reb
             pool.shutdown(cancel_futures=True)
             raise
     return built
+
+
+@contextlib.contextmanager
+def _usual_modes() -> Iterator[None]:
+    """Make files as everybody's umask makes them: the user's own would be seen in the image."""
+    before = os.umask(0o022)
+    try:
+        yield
+    finally:
+        os.umask(before)
 
 
 def _in_order(stages: list[Stage], submit: Callable[[Stage], concurrent.futures.Future[Stage]]) -> None:
