@@ -48,6 +48,7 @@ def user() -> Iterator[pwd.struct_passwd]:
     """An account that exists for one test."""
     if os.geteuid() != 0:
         pytest.skip("only root can make an account; the other builds have been an ordinary user's already")
+    attempt("userdel", "--remove", USER)  # what a run that was killed left behind
     run("useradd", "--create-home", "--shell", "/bin/sh", USER)
     yield pwd.getpwnam(USER)
     run("userdel", "--remove", USER)
