@@ -85,9 +85,11 @@ VERBS: dict[str, Verb] = {
     "clean": Verb(
         "remove cached stages, downloads or a site's output",
         (
-            ("edgewright clean -i inventories/demo --dry-run", "what would go, and how big it is"),
+            ("edgewright clean --dry-run", "what would go, and how big it is"),
+            ("edgewright clean --unused-for 3", "finished stages that no build has used for three days"),
             ("edgewright clean -i inventories/demo --all", "stages, store and the site's output"),
         ),
+        needs_inventory=False,
     ),
     "demo": Verb(
         "build the demo site, boot it without a network and ask its model a question",

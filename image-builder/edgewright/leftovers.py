@@ -13,6 +13,7 @@ import os
 import re
 import shutil
 import tempfile
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,10 @@ if TYPE_CHECKING:
 
 CACHEDIR_TAG = "CACHEDIR.TAG"
 _STAGE_KEY = re.compile(r"[0-9a-f]{32}")
-_EVIDENCE = ("SHA256SUMS", "manifest.json")
+_EVIDENCE = ("SHA256SUMS", "manifest.json", ".edgewright-build.json")
+# Days that a finished stage is kept for after its last use: a site that is built once a month finds its parts again.
+KEPT_DAYS = 40
+_DAY = 86400
 
 
 @dataclass(frozen=True)
@@ -91,8 +95,25 @@ def stages(cache: Path) -> Iterator[Leftover]:
             yield Leftover("scratch", path, path)
 
 
+def unused_stages(cache: Path, days: float) -> Iterator[Leftover]:
+    """Find outputs of stages that no build has used for so many days, by the date of their lock files."""
+    oldest = time.time() - days * _DAY
+    for leftover in stages(cache):
+        if leftover.kind == "stage" and leftover.lock and _last_use(leftover.lock, leftover.path) < oldest:
+            yield leftover
+
+
+def _last_use(lock: Path, output: Path) -> float:
+    try:
+        return lock.stat().st_mtime
+    except FileNotFoundError:
+        return output.lstat().st_mtime
+
+
 def store(cache: Path) -> Iterator[Leftover]:
-    """Find the downloads, the unfinished ones too."""
+    """Find the downloads, the unfinished ones too, and apt's state, which comes from the network as well."""
+    if (cache / "apt").is_dir():
+        yield Leftover("store", cache / "apt")
     folder = cache / "store"
     lock = folder / "partial" / "lock"
     for path in (folder / "sha256", folder / "control"):

@@ -175,6 +175,7 @@ def run_stages(stages: list[Stage], context: Context, reporter: Reporter, *, reb
                 return stage
             with reporter.step(f"{stage.title}{stage.label.removeprefix(stage.name)}"):
                 made = stage.build(context, rebuild=rebuild)
+        stage.note_use(context.cache)
         with guard:
             (built.made if made else built.cached).append(stage.label)
         return stage

@@ -96,6 +96,11 @@ class Stage:
         """Say whether the output is there; only finished outputs ever are."""
         return self.output(cache).is_dir()
 
+    def note_use(self, cache: Cache) -> None:
+        """Date the output's lock file: stages that nobody has used for long are collected (see ``leftovers``)."""
+        with contextlib.suppress(OSError):  # a cache that may only be read is good to build from all the same
+            self.output(cache).with_suffix(".lock").touch()
+
     def build(self, context: Context, *, rebuild: bool = False) -> bool:
         """Make the output unless it is there already; return whether it was made.
 

@@ -12,6 +12,7 @@ from edgewright.built import publish
 from edgewright.delivery import deliver
 from edgewright.exits import ExitCode
 from edgewright.fetching import Fetching
+from edgewright.leftovers import KEPT_DAYS, remove, unused_stages
 from edgewright.lockfile import Lock
 from edgewright.paths import Cache, project_root
 from edgewright.pipeline import Pipeline, default_version, epoch_of, pipeline, refuse_unfetched, run_stages, with_needs
@@ -61,6 +62,7 @@ def run(options: argparse.Namespace, reporter: Reporter) -> int:
     if options.artifacts_only:
         return _build_artifacts(plan, context, reporter, rebuild=options.rebuild)
     built = run_stages(plan.stages(), context, reporter, rebuild=options.rebuild)
+    _collect(context, reporter)
     output = options.output or project_root() / "build" / site.name
     with reporter.step("Image and evidence"):
         delivered = deliver(plan, context, output)
@@ -79,6 +81,17 @@ def run(options: argparse.Namespace, reporter: Reporter) -> int:
         }
     )
     return ExitCode.OK
+
+
+def _collect(context: Context, reporter: Reporter) -> None:
+    """Give back the space of stages that no build has used for long: every change of an inventory leaves some."""
+    freed = 0
+    for leftover in unused_stages(context.cache.root, KEPT_DAYS):
+        size = leftover.size()
+        if remove(leftover, context.cache.tmp):
+            freed += size
+    if freed:
+        reporter.info(f"Stages that no build had used for {KEPT_DAYS} days are gone: {amount(freed)}.")
 
 
 def _build_artifacts(plan: Pipeline, context: Context, reporter: Reporter, *, rebuild: bool) -> int:

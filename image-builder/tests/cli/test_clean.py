@@ -6,6 +6,7 @@ import fcntl
 import json
 import os
 import subprocess
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -49,8 +50,8 @@ LOCKS = {f"stages/rootfs/{KEY}.lock", "store/partial/lock"}
 STORE = {"store/sha256/ab/abcdef", "store/partial/fff.part"}
 
 
-def test_without_options_stages_and_scratch_go(edgewright: Run, inventory: Write, cache: Path) -> None:
-    done = edgewright("clean", "-i", inventory({}))
+def test_without_options_stages_and_scratch_go(edgewright: Run, cache: Path) -> None:
+    done = edgewright("clean")
     assert done.returncode == 0, done.stderr
     assert names(cache) == FOREIGN | LOCKS | STORE
 
@@ -125,3 +126,32 @@ def test_symbolic_links_are_not_followed(edgewright: Run, inventory: Write, cach
     (cache / "stages" / "rootfs" / ("f" * 32)).symlink_to(tmp_path / "precious")
     assert edgewright("clean", "-i", inventory({}), "--all").returncode == 0
     assert (tmp_path / "precious" / "file").is_file()
+
+
+def test_only_what_no_build_has_used_for_long_goes(edgewright: Run, cache: Path) -> None:
+    recent = cache / "stages" / "rootfs" / ("e" * 32)
+    recent.mkdir()
+    recent.with_suffix(".lock").touch()
+    four_days_ago = time.time() - 4 * 86400
+    os.utime(cache / "stages" / "rootfs" / f"{KEY}.lock", (four_days_ago, four_days_ago))
+    assert edgewright("clean", "--unused-for", "5").stdout == "Nothing to delete.\n"
+    done = edgewright("clean", "--unused-for", "3", "--json")
+    assert [Path(entry["path"]).name for entry in json.loads(done.stdout)["removed"]] == [KEY]
+    assert names(cache) >= STORE | {"tmp/rootfs-abc/half"}
+    assert recent.is_dir()
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--all"], "needs to know whose output"),
+        (["--unused-for", "3", "--stages"], "contradicts --stages"),
+        (["--unused-for", "soon"], "expected a number of days"),
+    ],
+)
+def test_what_does_not_go_together_is_refused(edgewright: Run, cache: Path, options: list[str], said: str) -> None:
+    before = names(cache)
+    done = edgewright("clean", *options)
+    assert done.returncode == 2
+    assert said in done.stderr
+    assert names(cache) == before
