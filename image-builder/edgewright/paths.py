@@ -12,7 +12,7 @@ from ansible_collections.edgewright.edge.plugins.module_utils.errors import Edge
 # https://bford.info/cachedir/: backup programs skip a folder that holds this file; `clean` insists on it.
 _CACHEDIR_TAG = "Signature: 8a477f597d28d172789f06886806bc55\n# This folder is a cache of edgewright.\n"
 # What a cache is made of; a folder that has nothing else may become one.
-_OWN = frozenset({"store", "stages", "tmp", "logs", "apt", "accelerators.json"})
+_OWN = frozenset({"store", "stages", "tmp", "logs", "apt", "mirror", "accelerators.json"})
 
 
 def project_root() -> Path:
