@@ -60,6 +60,11 @@ class ServerProcess:
         """Return what the server has logged so far."""
         return os.pread(self._log.fileno(), 2**24, 0).decode()
 
+    def cpu_seconds(self) -> float:
+        """Return the processor time that the server has used (proc_pid_stat(5): utime and stime)."""
+        fields = Path(f"/proc/{self.process.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
     def terminate(self) -> float:
         """Send SIGTERM, wait for the end, return how many seconds it took."""
         start = time.monotonic()
