@@ -154,5 +154,12 @@ def run(
                 file.write(out)
     if process.returncode != 0:
         tail = deque((err + (b"" if err.strip() else out)).decode(errors="replace").splitlines(), maxlen=_LAST_LINES)
-        raise ToolError(words, process.returncode, "\n".join(tail), hint)
+        raise ToolError(words, process.returncode, "\n".join(tail), hint or _hint(err + out))
     return out
+
+
+def _hint(said: bytes) -> str:
+    """Return the remedy for the one failure that every program can have."""
+    if b"No space left on device" in said or b"have enough free space" in said:  # ENOSPC; apt
+        return "The disk is full: free some space, run `edgewright clean`, or choose another disk with --cache."
+    return ""

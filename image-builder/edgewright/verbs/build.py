@@ -10,6 +10,7 @@ from ansible_collections.edgewright.edge.plugins.module_utils.errors import Edge
 
 from edgewright.built import publish
 from edgewright.delivery import deliver
+from edgewright.disk_space import refuse_full_disk
 from edgewright.exits import ExitCode
 from edgewright.fetching import Fetching
 from edgewright.leftovers import KEPT_DAYS, remove, unused_stages
@@ -59,6 +60,8 @@ def run(options: argparse.Namespace, reporter: Reporter) -> int:
     plan, context = prepare(site, options, reporter)
     refuse_unfetched(Fetching(plan.disk.lock, plan.disk.store, site.inventory, reporter), site)
     remove_leftovers(context.cache)
+    wanted = with_needs([*plan.guests, *plan.images]) if options.artifacts_only else plan.stages()
+    refuse_full_disk(wanted, plan.disk.lock, context.cache)
     if options.artifacts_only:
         return _build_artifacts(plan, context, reporter, rebuild=options.rebuild)
     built = run_stages(plan.stages(), context, reporter, rebuild=options.rebuild)
