@@ -33,6 +33,7 @@ UNPRIVILEGED = (
     Program("newuidmap", "uidmap", "maps the ids of a tree to an ordinary user's"),
     Program("newgidmap", "uidmap", "maps the ids of a tree to an ordinary user's"),
 )
+IMAGES = (Program("skopeo", "skopeo", "fetches container images from registries"),)
 BOOT = (Program("qemu-system-x86_64", "qemu-system-x86", "runs the image"),)
 
 
@@ -54,6 +55,11 @@ def missing_for_build() -> list[Problem]:
             _check_ids(file, problems)
         _check_namespaces(problems)
     return problems.found
+
+
+def missing_for_images() -> list[Problem]:
+    """Return what keeps this machine from locking and fetching container images of registries."""
+    return _missing(IMAGES)
 
 
 def missing_for_boot() -> list[Problem]:

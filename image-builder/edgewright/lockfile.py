@@ -14,9 +14,9 @@ from pathlib import Path
 from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError, Problem
 
 from edgewright import lockfile_yaml
-from edgewright.pins import Artifact, Container, Distribution, Package, Tree, Wheel
+from edgewright.pins import Artifact, Container, Distribution, Image, Package, Tree, Wheel
 
-__all__ = ["LOCK_NAME", "Artifact", "Container", "Distribution", "Lock", "Package", "Tree", "Wheel"]
+__all__ = ["LOCK_NAME", "Artifact", "Container", "Distribution", "Image", "Lock", "Package", "Tree", "Wheel"]
 
 LOCK_NAME = "site.lock.yml"
 
@@ -31,6 +31,7 @@ class Lock:
         trees: by tree name (``tools``, ``node``, ``container-<name>``, ``guest-<name>``).
         containers: by container name.
         artifacts: by source string as the inventory writes it.
+        images: container images from registries, by full name with tag.
     """
 
     distribution: Distribution = field(default_factory=Distribution)
@@ -38,6 +39,7 @@ class Lock:
     trees: dict[str, Tree] = field(default_factory=dict)
     containers: dict[str, Container] = field(default_factory=dict)
     artifacts: dict[str, Artifact] = field(default_factory=dict)
+    images: dict[str, Image] = field(default_factory=dict)
 
     def tree(self, name: str) -> list[Package]:
         """Return the packages of a tree, sorted by name.
@@ -68,6 +70,16 @@ class Lock:
         if source not in self.artifacts:
             raise _not_locked(f"artifact '{source}'", sorted(self.artifacts))
         return self.artifacts[source]
+
+    def image(self, reference: str) -> Image:
+        """Return the pin of a container image.
+
+        Raises:
+            EdgeError: the image is not in the lock.
+        """
+        if reference not in self.images:
+            raise _not_locked(f"container image '{reference}'", sorted(self.images))
+        return self.images[reference]
 
     def package_urls(self, package: Package) -> list[str]:
         """Return where to try for a package, in order."""
@@ -129,7 +141,7 @@ def _not_locked(what: str, known: list[str]) -> EdgeError:
     return EdgeError(
         Problem(
             LOCK_NAME,
-            f"{what} {'is' if what.startswith('artifact') else 'are'} not pinned",
+            f"{what} {'are' if 'packages of' in what else 'is'} not pinned",
             expected=f"one of {', '.join(known)}" if known else "",
             remedy="Run 'edgewright lock' (and then 'edgewright fetch') where there is a network.",
         )

@@ -44,6 +44,10 @@ def _digest(value: Any) -> str:
     return "" if isinstance(value, str) and _DIGEST.fullmatch(value) else "'sha256:' and 64 hexadecimal digits"
 
 
+def _digest_or_none(value: Any) -> str:
+    return "" if value is None else _digest(value)
+
+
 def _relative(value: Any) -> str:
     good = isinstance(value, str) and value and not value.startswith("/") and ".." not in value.split("/")
     return "" if good else "a relative path without '..'"
@@ -79,6 +83,11 @@ _ARTIFACT: dict[str, Check] = {"size": _size, "digest": _digest}
 _ARTIFACT_MORE: dict[str, Check] = {
     "urls": _urls, "member": _relative, "archive_digest": _digest, "archive_size": _size,
 }  # fmt: skip
+_IMAGE: dict[str, Check] = {
+    "platform": _text, "index": _digest_or_none, "manifest": _digest, "size": _size, "blobs": lambda _: "",
+}  # fmt: skip
+_BLOB: dict[str, Check] = {"digest": _digest, "size": _size}
+_SECTIONS = ("distribution", "packages", "trees", "containers", "artifacts", "images")
 
 
 class _Reader:
@@ -136,8 +145,8 @@ def parse(text: str, name: str) -> dict[str, Any]:
             remedy="Use the release of edgewright that wrote it, or delete it and run 'edgewright lock'.",
         )
         problems.raise_if_any()
-    sections = {"distribution": {}, "packages": {}, "trees": {}, "containers": {}, "artifacts": {}} | root
-    for key in set(root) - {"version", "distribution", "packages", "trees", "containers", "artifacts"}:
+    sections = {section: {} for section in _SECTIONS} | root
+    for key in set(root) - {"version", *_SECTIONS}:
         reader.wrong((key,), "unknown key", found=key)
     distribution = _distribution(reader, sections["distribution"])
     packages = _packages(reader, sections["packages"])
@@ -150,6 +159,7 @@ def parse(text: str, name: str) -> dict[str, Any]:
         "trees": trees,
         "containers": _containers(reader, sections["containers"]),
         "artifacts": _artifacts(reader, sections["artifacts"]),
+        "images": _images(reader, sections["images"]),
     }
     problems.raise_if_any()
     return fields
@@ -220,6 +230,22 @@ def _artifacts(reader: _Reader, value: Any) -> dict[str, pins.Artifact]:
     return artifacts
 
 
+def _images(reader: _Reader, value: Any) -> dict[str, pins.Image]:
+    images: dict[str, pins.Image] = {}
+    for reference, entry in reader.mapping(value, ("images",)).items():
+        path = ("images", reference)
+        good = reader.record(entry, path, _IMAGE)
+        if good is None:
+            continue
+        if not isinstance(good["blobs"], list):
+            reader.wrong((*path, "blobs"), "this must be a list", found=good["blobs"], expected="digests and sizes")
+            continue
+        blobs = [reader.record(blob, (*path, "blobs", index), _BLOB) for index, blob in enumerate(good["blobs"])]
+        pinned = tuple(pins.Blob(**blob) for blob in blobs if blob is not None)
+        images[reference] = pins.Image(**{**good, "reference": reference, "blobs": pinned})
+    return images
+
+
 def _references(
     reader: _Reader,
     distribution: pins.Distribution,
@@ -254,6 +280,7 @@ def emit(lock: Lock) -> str:
         *_section("trees", lock.trees, 0, _tree),
         *_section("containers", lock.containers, 0, _container),
         *_section("artifacts", lock.artifacts, 0, _artifact),
+        *(_section("images", lock.images, 0, _image) if lock.images else ()),
     ]
     return "\n".join(lines) + "\n"
 
@@ -300,6 +327,18 @@ def _artifact(artifact: pins.Artifact) -> str:
         lines.append(f"archive_size: {artifact.archive_size}")
     if artifact.urls:
         lines.append(f"urls:{_listed(artifact.urls, 3)}")
+    return "".join(f"\n    {line}" for line in lines)
+
+
+def _image(image: pins.Image) -> str:
+    lines = [
+        f"platform: {_scalar(image.platform)}",
+        f"index: {_scalar(image.index) if image.index else 'null'}",
+        f"manifest: {_scalar(image.manifest)}",
+        f"size: {image.size}",
+        "blobs:",
+        *(f"  - {_flow_map(digest=blob.digest, size=blob.size)}" for blob in image.blobs),
+    ]
     return "".join(f"\n    {line}" for line in lines)
 
 

@@ -111,3 +111,37 @@ class Artifact:
     member: str = ""
     archive_digest: str = ""
     archive_size: int = 0
+
+
+@dataclass(frozen=True)
+class Blob:
+    """A configuration or a layer of a container image; ``size`` in bytes."""
+
+    digest: str
+    size: int
+
+
+@dataclass(frozen=True)
+class Image:
+    """A container image for one platform.
+
+    Attributes:
+        reference: full name with its tag, ``docker.io/library/busybox:1.37.0``; the tag is not asked again.
+        platform: ``linux/amd64``.
+        index: digest of the index behind the tag, or ``None`` if there is only the one manifest.
+        manifest: digest of the platform's manifest.
+        size: bytes of index, manifest and blobs.
+        blobs: configuration and layers, each once.
+    """
+
+    reference: str
+    platform: str
+    index: str | None
+    manifest: str
+    size: int
+    blobs: tuple[Blob, ...]
+
+    @property
+    def digests(self) -> tuple[str, ...]:
+        """Digests of all files that the image consists of; the index, which names the others, comes first."""
+        return (*([self.index] if self.index else []), self.manifest, *(blob.digest for blob in self.blobs))

@@ -5,20 +5,22 @@ Layout below the store's root::
     sha256/ab/abcdef…        a whole, verified file, read-only (0444); its name is its SHA-256
     control/ab/abcdef….txt   what was read out of the .deb with that digest (derived: may be deleted at any time)
     partial/abcdef….part     a download under way or cut off; resumable, never trusted before its digest was checked
+    partial/abcdef….image/   the layers of the container image whose manifest has that digest, under way or cut off;
+                             ``blobs/sha256/<hex>`` are whole files, but checked again before they are taken
     partial/tmp-…            any other file being written
     partial/lock             held shared by whoever writes, exclusively by whoever cleans
 
 Crash model. A name below ``sha256/`` appears only by ``rename``, after the digest of all bytes was checked and the
 file was synced (then its folder): what has a final name is whole, after Ctrl-C, ``kill -9`` and a power cut alike. So
 ``has`` is a look at the name and costs nothing; ``verify`` reads the bytes again, for media that are not trusted. All
-that an interruption can leave lies in ``partial/``: ``*.part`` files are taken up by the next download of that digest,
-``tmp-*`` files are deleted by the next ``clean_leftovers`` that finds nobody writing.
+that an interruption can leave lies in ``partial/``: ``*.part`` files and ``*.image`` folders are taken up by the next
+download of that digest, ``tmp-*`` files are deleted by the next ``clean_leftovers`` that finds nobody writing.
 
-Concurrent processes. Every writer holds ``partial/lock`` shared. A ``.part`` file is held exclusively (flock) by the
-one that fills it; a second process that wants the same digest waits for it, and then finds the file in the store. The
-lock is on the file, not on its name, so whoever gets it checks that the name still stands for that file. Two writers of
-the same digest that do not know of each other (``add_file``) both rename the same bytes to the same name, which is
-harmless. flock is dropped by the kernel with the process: there are no stale locks.
+Concurrent processes. Every writer holds ``partial/lock`` shared. A ``.part`` file or ``.image`` folder is held
+exclusively (flock) by the one that fills it; a second process that wants the same digest waits for it, and then finds
+the file in the store. The lock is on the file, not on its name, so whoever gets it checks that the name still stands
+for that file. Two writers of the same digest that do not know of each other (``add_file``) both rename the same bytes
+to the same name, which is harmless. flock is dropped by the kernel with the process: there are no stale locks.
 
 Files are copied in, never linked: a hard link would let a later write to the original change the store.
 """
@@ -30,6 +32,7 @@ import fcntl
 import hashlib
 import os
 import re
+import shutil
 import tempfile
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, BinaryIO, Protocol
@@ -127,7 +130,7 @@ class Store:
                     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
                     stream = stack.enter_context(os.fdopen(descriptor, "r+b"))
                     fcntl.flock(stream, fcntl.LOCK_EX)
-                    if _is_still(path, stream):
+                    if _is_still(path, stream.fileno()):
                         yield stream
                         return
 
@@ -201,6 +204,55 @@ class Store:
             self._publish(temporary, Path(temporary.name), self.control_path(digest))
 
     @contextlib.contextmanager
+    def workspace(self, digest: str) -> Iterator[Path]:
+        """Hold alone the folder in which the layers of an image (``digest``: its manifest's) are collected.
+
+        Waits while another process fills it. It is deleted at the end of the block, and kept if the block raises.
+        """
+        path = self._partial / f"{self.path(digest).name}.image"
+        with self.writing():
+            while True:
+                path.mkdir(exist_ok=True)
+                try:
+                    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                except FileNotFoundError:  # whoever held it is done with it
+                    continue
+                with contextlib.ExitStack() as stack:
+                    stack.callback(os.close, descriptor)
+                    fcntl.flock(descriptor, fcntl.LOCK_EX)
+                    if _is_still(path, descriptor):
+                        try:
+                            yield path
+                        except BaseException:
+                            with contextlib.suppress(OSError):
+                                path.rmdir()  # nothing came
+                            raise
+                        shutil.rmtree(path)
+                        return
+
+    def collected(self) -> int:
+        """Return the bytes that lie in workspaces and are not yet in the store."""
+        size = 0
+        for folder, _, names in os.walk(self._partial):
+            if ".image" not in folder:
+                continue
+            for name in names:
+                with contextlib.suppress(FileNotFoundError):
+                    found = (Path(folder) / name).lstat()
+                    size += found.st_size if found.st_nlink == 1 else 0  # what is linked is in the store
+        return size
+
+    def take(self, path: Path, digest: str) -> bool:
+        """Move a file of the same file system into the store if its bytes are those of ``digest``; else delete it."""
+        with path.open("rb") as stream:
+            found, _ = digest_of_stream(stream)
+            if found == digest:
+                self._publish(stream, path, self.path(digest))
+                return True
+        path.unlink()
+        return False
+
+    @contextlib.contextmanager
     def _temporary(self) -> Iterator[IO[bytes]]:
         with self.writing():
             stream = tempfile.NamedTemporaryFile(dir=self._partial, prefix="tmp-", delete=False)  # noqa: SIM115
@@ -244,11 +296,14 @@ class Store:
                 if path.name.startswith("tmp-") or (downloads and path.suffix == ".part"):
                     freed += path.stat().st_size
                     path.unlink()
+                elif downloads and path.suffix == ".image":
+                    freed += sum(each.stat().st_size for each in path.rglob("*") if each.is_file())
+                    shutil.rmtree(path)
         return freed
 
 
-def _is_still(path: Path, stream: BinaryIO) -> bool:
-    held = os.fstat(stream.fileno())
+def _is_still(path: Path, descriptor: int) -> bool:
+    held = os.fstat(descriptor)
     try:
         named = path.stat()
     except FileNotFoundError:
