@@ -24,8 +24,9 @@ LISTS = (  # package lists: what the roles ask for, and what the scenarios make 
 )
 NAME = "edgewright/molecule-node"
 MIRROR = os.environ.get("EDGEWRIGHT_DEBIAN_MIRROR", "http://deb.debian.org/debian")
-# runc: podman inside a container on a host with the old control groups needs it in place of crun.
-BLANK = ("apt-utils", "dbus", "procps", "python3", "python3-apt", "runc", "systemd", "systemd-sysv", "udev")
+# runc: podman inside a container on a host with the old control groups needs it in place of crun. openssl: the stand-in
+# for k3s makes its certificates with it.
+BLANK = ("apt-utils", "dbus", "openssl", "procps", "python3", "python3-apt", "runc", "systemd", "systemd-sysv", "udev")
 REPOSITORY = "/srv/packages"
 # mmdebstrap(1), HOOKS: the tree is $1; apt is told about it by APT_CONFIG.
 DOWNLOAD = (
