@@ -21,6 +21,7 @@ from edgewright.stages.containers import ContainerImage
 from edgewright.stages.disk import Disk, StateFile
 from edgewright.stages.evidence_stage import Evidence
 from edgewright.stages.guests import GuestDisk
+from edgewright.stages.image_registry import ImageRegistry
 from edgewright.stages.image_store import ImageStore
 from edgewright.stages.initrd import Initrd
 from edgewright.stages.install import Install
@@ -31,7 +32,7 @@ from edgewright.stages.stage import Built, Context, Stage
 from edgewright.stages.tools_tree import ToolsTree
 from edgewright.stages.uki import Uki
 from edgewright.tools import process
-from edgewright.trees import recipes
+from edgewright.trees import recipes, runtime_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -97,11 +98,13 @@ def pipeline(site: Site, lock: Lock, store: Store, *, version: str, vault_passwo
     hosts = {host.name: parse_site(host.variables) for host in site.hosts}
     tools = ToolsTree(lock, store)
     rootfs = Rootfs(lock, store)
-    install = Install(rootfs, tools, site.name, next(iter(hosts.values())).runtime)
-    layers = tuple(NodeLayer(site, host, install, tools, vault_password_file) for host in site.hosts)
+    runtime = runtime_of(site)
+    install = Install(rootfs, tools, site, lock, store)
+    layers = tuple(NodeLayer(site, host, install, tools, lock, store, vault_password_file) for host in site.hosts)
     images = tuple(ContainerImage(name, lock, store, tools) for name in recipes(site, "containers"))
     guests = tuple(GuestDisk(name, tools) for name in recipes(site, "guests"))
-    root = RootImage(site, install, layers, ImageStore(images, tools), tools, version)
+    kept = ImageRegistry(lock, store, images) if runtime == "k3s" else ImageStore(images, tools)
+    root = RootImage(site, install, layers, kept, tools, version)
     uki = Uki(root, Initrd(rootfs), tools)
     storage = next(iter(hosts.values())).storage
     disk = Disk(

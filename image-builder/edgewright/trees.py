@@ -14,8 +14,11 @@ if TYPE_CHECKING:
 
     from edgewright.site import Site
 
-# The roles whose `install` phase runs in the node's root, in this order (playbooks/image.yml has the same).
-ROLES = ("base", "podman", "libvirt", "inference_services", "virtual_machines")
+# The roles whose `install` phase runs in the node's root, by runtime, in this order (playbooks/image.yml has the same).
+ROLES = {
+    "podman": ("base", "podman", "libvirt", "inference_services", "virtual_machines"),
+    "k3s": ("base", "k3s", "kubevirt"),
+}
 
 
 def _list(path: Path, key: str) -> list[str]:
@@ -25,6 +28,11 @@ def _list(path: Path, key: str) -> list[str]:
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise EdgeError(Problem(f"{path}: {key}", "is not a list of Debian package names", found=repr(names)))
     return names
+
+
+def runtime_of(site: Site) -> str:
+    """Return the runtime of a checked site: one image serves all of its hosts."""
+    return str(site.hosts[0].variables.get("edge_runtime"))
 
 
 def recipes(site: Site, kind: str) -> tuple[str, ...]:
@@ -50,8 +58,9 @@ def package_trees(site: Site) -> dict[str, list[str]]:
         EdgeError: a recipe or a role's package list is not there or not a list.
     """
     lists = node_dir() / "packages.yml"
-    node = set(_list(lists, "node"))
-    for role in ROLES:
+    runtime = runtime_of(site)
+    node = {*_list(lists, "node"), *_list(lists, runtime)}
+    for role in ROLES[runtime]:
         node |= set(_list(collection_dir() / "roles" / role / "vars" / "packages.yml", f"__{role}_packages"))
     trees = {"tools": _list(lists, "tools"), "node": sorted(node)}
     for name in recipes(site, "guests"):

@@ -6,7 +6,7 @@ set -eu
 cp -R --no-preserve=ownership /run/node/root /tmp/root
 chmod -R u=rwX,go=rX /tmp/root
 cp -a /tmp/root/. /
-mkdir -p /var/home /var/roothome /var/opt /var/srv /var/usrlocal /usr/lib/edgewright/nodes /usr/lib/edgewright/containers/storage
+mkdir -p /var/home /var/roothome /var/opt /var/srv /var/usrlocal /usr/lib/edgewright/nodes /usr/lib/edgewright/containers/storage /usr/lib/edgewright/registry
 chmod 0700 /var/roothome
 for pair in home:var/home root:var/roothome srv:var/srv opt:var/opt usr/local:var/usrlocal; do
     path=/${pair%%:*} target=${pair#*:}

@@ -29,6 +29,9 @@ class ImageRegistry(Stage):
 
     name: ClassVar[str] = "image-registry"
     title: ClassVar[str] = "Container registry"
+    # The output's folder, and where it is in the root.
+    folder: ClassVar[str] = "registry"
+    target: ClassVar[str] = "/usr/lib/edgewright/registry"
 
     def needs(self) -> tuple[Stage, ...]:
         """The images that this project makes itself."""

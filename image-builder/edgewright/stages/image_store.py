@@ -26,6 +26,9 @@ class ImageStore(Stage):
 
     name: ClassVar[str] = "image-store"
     title: ClassVar[str] = "Container store (skopeo)"
+    # The output's folder, and where it is in the root.
+    folder: ClassVar[str] = "storage"
+    target: ClassVar[str] = "/usr/lib/edgewright/containers/storage"
 
     def needs(self) -> tuple[Stage, ...]:
         """The images, and the tools tree for its skopeo."""

@@ -15,13 +15,16 @@ from edgewright.stages.install import ROLE_CODE
 from edgewright.stages.stage import Context, Stage, digest_of_files
 from edgewright.tools.ansible import run_image_playbook
 from edgewright.tools.sandbox import Sandbox, as_root
+from edgewright.trees import runtime_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from edgewright.lockfile import Lock
     from edgewright.site import Host, Site
     from edgewright.stages.install import Install
     from edgewright.stages.tools_tree import ToolsTree
+    from edgewright.store import Store
 
 _LAYERED = frozenset({"etc", "var"})
 
@@ -34,6 +37,8 @@ class NodeLayer(Stage):
     host: Host
     install: Install
     tools: ToolsTree
+    lock: Lock
+    store: Store
     vault_password_file: Path | None = field(default=None, repr=False)
 
     name: ClassVar[str] = "node-layer"
@@ -52,13 +57,20 @@ class NodeLayer(Stage):
         """The roles' code, and what the inventory says of all hosts: a template may look at its neighbours."""
         hosts = {host.name: [list(host.groups), host.variables] for host in self.site.hosts}
         text = json.dumps(hosts, sort_keys=True, default=str)
+        pinned = {source: artifact.digest for source, artifact in self.lock.artifacts.items()}
         return {
             "roles": digest_of_files(collection_dir(), patterns=ROLE_CODE, exclude=("README.md",)),
             "playbook": digest_of_files(playbooks_dir(), patterns=("image.yml",)),
             "host": self.host.name,
             "script": _CLAMP,
             "variables": hashlib.sha256(text.encode()).hexdigest(),
+            # Manifests come from the store, and the registries of the images are named.
+            "lock": [pinned, sorted(self.lock.images)] if self._on_k3s else [],
         }
+
+    @property
+    def _on_k3s(self) -> bool:
+        return runtime_of(self.site) == "k3s"
 
     def run(self, context: Context, out: Path) -> None:
         """Run the phase over the installed root and keep what it changed.
@@ -76,6 +88,7 @@ class NodeLayer(Stage):
             host=self.host.name,
             phase="configure",
             vault_password_file=self.vault_password_file,
+            store=self.store.root if self._on_k3s else None,
             log=context.log,
         )
         # mkdir of a mount point is not a role's doing.

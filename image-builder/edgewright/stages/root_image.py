@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edgewright.site import Site
+    from edgewright.stages.image_registry import ImageRegistry
     from edgewright.stages.image_store import ImageStore
     from edgewright.stages.install import Install
     from edgewright.stages.node_layers import NodeLayer
@@ -37,7 +38,7 @@ class RootImage(Stage):
     site: Site
     install: Install
     layers: tuple[NodeLayer, ...]
-    store: ImageStore
+    store: ImageStore | ImageRegistry
     tools: ToolsTree
     version: str
 
@@ -74,7 +75,7 @@ class RootImage(Stage):
             bind(tree, root),
             *(empty(root + folder) for folder in _COVERED),
             bind(nodes, f"{root}/usr/lib/edgewright/nodes"),
-            bind(self.store.output(context.cache) / "storage", f"{root}/usr/lib/edgewright/containers/storage"),
+            bind(self.store.output(context.cache) / self.store.folder, root + self.store.target),
             bind(release, f"{root}/usr/lib/os-release"),
             bind(out, "/run/out"),
         )

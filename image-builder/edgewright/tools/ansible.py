@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 _TOOLS = "/run/edgewright/tools"
+_CACHE = "/run/edgewright/cache"
 
 
 def run_image_playbook(
@@ -29,6 +30,7 @@ def run_image_playbook(
     phase: str,
     vault_password_file: Path | None,
     variables: Sequence[str] = (),
+    store: Path | None = None,
     log: Path,
 ) -> None:
     """Run one phase of the roles for one host in ``tree``.
@@ -41,6 +43,7 @@ def run_image_playbook(
         phase: ``install`` or ``configure``.
         vault_password_file: for inventories with vaulted values.
         variables: further ``key=value`` extra variables.
+        store: the content-addressed store, for roles that place pinned artifacts.
         log: takes Ansible's output.
 
     Raises:
@@ -85,6 +88,9 @@ def run_image_playbook(
         "--extra-vars",
         f"edgewright_image_phase={phase}",
     ]
+    if store is not None:
+        mounts += (bind(store, f"{_CACHE}/store"),)
+        environment["EDGEWRIGHT_CACHE"] = _CACHE
     for variable in variables:
         command += ["--extra-vars", variable]
     if vault_password_file is not None:

@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import pytest
 from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError
+from edgewright.lockfile import Lock
 from edgewright.site import load_site
 from edgewright.stages.node_layers import NodeLayer
 from edgewright.stages.stage import Context, Stage
+from edgewright.store import Store
 from edgewright.tools.process import ToolError
 from edgewright.tools.sandbox import as_root
 
@@ -88,8 +90,9 @@ def configure(context: Context, tree: Path, inventory: Path, script: str) -> Pat
     site = load_site(inventory, vault_password_file=password)
     install = Tree(tree, script)
     install.build(context)
+    tools = cast("ToolsTree", install)
     layer = NodeLayer(
-        site, site.hosts[0], cast("Install", install), cast("ToolsTree", install), vault_password_file=password
+        site, site.hosts[0], cast("Install", install), tools, Lock(), Store(context.cache.store), password
     )
     try:
         layer.build(context)
