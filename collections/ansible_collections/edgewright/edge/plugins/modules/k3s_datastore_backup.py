@@ -58,9 +58,9 @@ options:
     type: path
     default: /etc/rancher/node/password
   k3s:
-    description: The k3s program.
-    type: path
-    default: /usr/local/bin/k3s
+    description: The k3s program, or its path.
+    type: str
+    default: k3s
 """
 
 EXAMPLES = r"""
@@ -130,7 +130,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "data_dir": {"type": "path", "default": "/var/lib/rancher/k3s"},
     "snapshot_dir": {"type": "path"},
     "node_password": {"type": "path", "default": "/etc/rancher/node/password", "no_log": False},
-    "k3s": {"type": "path", "default": "/usr/local/bin/k3s"},
+    "k3s": {"type": "str", "default": "k3s"},
 }
 # Of a server's own files: what a start needs besides the datastore. etcd's snapshot brings the rest with it, and files
 # older or newer than it would only be in its way (pkg/cluster/bootstrap.go, ReconcileBootstrapData).
