@@ -6,6 +6,7 @@ A joined server only copies what the first one has written.
 from __future__ import annotations
 
 import datetime
+import hashlib
 import threading
 import time
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,8 @@ from k3s.log import info, log
 from k3s.resources import ApiError, Resources, now
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from k3s.server import Server
 
 _SILENT_SECONDS = 10
@@ -89,8 +92,24 @@ def _apply(owner: Server) -> None:
                     owner.resources.apply(document)
             info(f"Applied manifest at {file}")
             owner.store.put(key, stamp)
+            _note(owner.resources, file)
         except (ApiError, yaml.YAMLError, KeyError, TypeError) as error:
             log("error", f"Failed to process config: failed to process {file}: {error}")
+            _note(owner.resources, file, f"Applying manifest at {str(file)!r} failed: {error}")
+
+
+def _note(resources: Resources, file: Path, failure: str = "") -> None:
+    """Keep the Addon of a manifest: its checksum once all of it is applied, otherwise an event with the reason."""
+    name, addon = file.name.partition(".")[0], {"apiVersion": "k3s.cattle.io/v1", "kind": "Addon"}
+    spec = {"source": str(file)}
+    if not failure:
+        spec["checksum"] = hashlib.sha256(file.read_bytes()).hexdigest()
+    resources.apply({**addon, "metadata": {"name": name, "namespace": "kube-system"}, "spec": spec})
+    if failure:
+        about = {**addon, "name": name, "namespace": "kube-system"}
+        event = {"type": "Warning", "reason": "ApplyManifestFailed", "message": failure, "involvedObject": about}
+        metadata = {"name": f"{name}.apply", "namespace": "kube-system"}
+        resources.apply({"apiVersion": "v1", "kind": "Event", "metadata": metadata, "lastTimestamp": now(), **event})
 
 
 def _nodes(resources: Resources) -> None:
