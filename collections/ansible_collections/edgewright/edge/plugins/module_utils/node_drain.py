@@ -57,11 +57,13 @@ class Rules:
         stop_virtual_machines: ``never``, ``if_needed`` (those that cannot migrate) or ``all``.
         delete_emptydir_data: pods with emptyDir volumes may go; their data is lost.
         force: pods that nothing will start again may go.
+        only_virtual_machines: all other pods stay.
     """
 
     stop_virtual_machines: str = "if_needed"
     delete_emptydir_data: bool = False
     force: bool = False
+    only_virtual_machines: bool = False
 
 
 def name_of(item: Object) -> Name:
@@ -99,6 +101,8 @@ def plan_drain(
         where, launcher = name_of(pod), _launcher_of(pod)
         if reason := _stays(pod):
             plan.kept[where] = reason
+        elif launcher is None and rules.only_virtual_machines:
+            plan.kept[where] = "no virtual machine"
         elif launcher is None:
             _plan_pod(pod, rules, plan, problems)
         else:

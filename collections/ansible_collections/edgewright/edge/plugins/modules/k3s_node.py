@@ -51,6 +51,12 @@ options:
     type: str
     choices: [never, if_needed, all]
     default: if_needed
+  only_virtual_machines:
+    description:
+      - Only virtual machines leave. Other pods stay, as they may while k3s on the node is stopped and started again;
+        right where there is no other node to take them.
+    type: bool
+    default: false
   delete_emptydir_data:
     description: Pods with emptyDir volumes may leave. Their data is lost. Launchers of virtual machines always may.
     type: bool
@@ -134,6 +140,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
     "name": {"type": "str", "required": True},
     "state": {"type": "str", "choices": ["cordoned", "drained", "uncordoned", "absent"], "required": True},
     "stop_virtual_machines": {"type": "str", "choices": list(node_drain.STOP_CHOICES), "default": "if_needed"},
+    "only_virtual_machines": {"type": "bool", "default": False},
     "delete_emptydir_data": {"type": "bool", "default": False},
     "force": {"type": "bool", "default": False},
     "grace_period": {"type": "int"},
@@ -189,7 +196,10 @@ class Node:
         """Return what would leave."""
         parameters = self._parameters
         rules = node_drain.Rules(
-            parameters["stop_virtual_machines"], parameters["delete_emptydir_data"], parameters["force"]
+            parameters["stop_virtual_machines"],
+            parameters["delete_emptydir_data"],
+            parameters["force"],
+            parameters["only_virtual_machines"],
         )
         instances = self._api.list(f"{_MACHINES}/virtualmachineinstances")
         return node_drain.plan_drain(

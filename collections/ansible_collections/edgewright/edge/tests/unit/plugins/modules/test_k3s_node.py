@@ -176,6 +176,15 @@ def test_all_machines_are_stopped_when_asked_for(node, cluster):
     assert node("drained", stop_virtual_machines="all")["stopped"] == ["shop/drawer", "shop/till"]
 
 
+def test_other_pods_stay_when_only_virtual_machines_shall_leave(node, cluster):
+    cluster.pod("web")
+    cluster.pod("alone", "")
+    cluster.machine("till", migratable=False)
+    result = node("drained", only_virtual_machines=True)
+    assert (result["stopped"], pods(cluster)) == (["shop/till"], ["alone", "web"])
+    assert result["kept"]["shop/web"] == "no virtual machine"
+
+
 def test_an_instance_that_nothing_starts_again_needs_force(node, cluster):
     cluster.machine("bare", migratable=False, owned=False)
     assert "shop/bare: is a virtual machine that cannot migrate" in node("drained")["msg"]
