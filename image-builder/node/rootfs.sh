@@ -15,7 +15,7 @@ for pair in home:var/home root:var/roothome srv:var/srv opt:var/opt usr/local:va
     case $path in /usr/local) target=../$target ;; esac
     ln -s "$target" "$path"
 done
-systemctl enable edgewright-grow.service edgewright-console.service
+systemctl enable edgewright-grow.service edgewright-seed.service edgewright-console.service
 # getty on the serial console is started by systemd-getty-generator where the kernel's console is one.
 systemctl mask systemd-firstboot.service systemd-machine-id-commit.service
 # libvirt starts every QEMU it finds to ask what it can do; the other one serves 32-bit x86 guests just as well.

@@ -11,7 +11,7 @@ depends() {
 }
 
 install() {
-    inst_multiple awk cat cp e2fsck echo mkdir mount readlink sed sleep sync tr udevadm umount
+    inst_multiple awk cat cp e2fsck echo ln mkdir mount readlink sed sleep sync tr udevadm umount
     inst_script "$moddir/edgewright-identify" /usr/lib/edgewright/identify
     inst_script "$moddir/edgewright-node" /usr/lib/edgewright/node
     inst_simple "$moddir/edgewright-node.service" "$systemdsystemunitdir/edgewright-node.service"
