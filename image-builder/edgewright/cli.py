@@ -58,6 +58,19 @@ VERBS: dict[str, Verb] = {
         "download what the lock pins into the store (online; resumes)",
         (("edgewright fetch -i inventories/demo", "everything a build needs, verified; run it again to resume"),),
     ),
+    "artifacts": Verb(
+        "carry what a lock pins across an air gap: export, import, verify",
+        (
+            (
+                "edgewright artifacts export /media/stick/shop -i inventories/shop",
+                "everything the lock pins, in a folder",
+            ),
+            ("edgewright artifacts export shop.tar -i inventories/shop", "… or in one archive"),
+            ("edgewright artifacts import /media/stick/shop", "into the store of a machine without a network"),
+            ("edgewright artifacts verify -i inventories/shop", "read again all that the site needs"),
+        ),
+        needs_inventory=False,
+    ),
     "build": Verb(
         "make the site's disk image (offline once the store is filled)",
         (

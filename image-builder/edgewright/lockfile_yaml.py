@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.edgewright.edge.plugins.module_utils.errors import Problems
 
 from edgewright import pins
-from edgewright.yaml_lines import Document, KeyPath
+from edgewright.yaml_lines import Document, KeyPath, Odd
 
 if TYPE_CHECKING:
     from edgewright.lockfile import Lock
@@ -27,6 +27,7 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _STAMP = re.compile(r"[0-9]{8}T[0-9]{6}Z")
 _PLAIN = re.compile(r"[A-Za-z_/](?:[A-Za-z0-9_./+~-]|:(?=[A-Za-z0-9/]))*")
 # YAML 1.1 reads these as something else than text.
+_NULL = {"null", "~", ""}
 _NOT_PLAIN = {"y", "n", "yes", "no", "true", "false", "on", "off", "null"}
 
 Check = Callable[[Any], str]
@@ -45,7 +46,7 @@ def _digest(value: Any) -> str:
 
 
 def _digest_or_none(value: Any) -> str:
-    return "" if value is None else _digest(value)
+    return "" if isinstance(value, Odd) and value.written in _NULL else _digest(value)
 
 
 def _relative(value: Any) -> str:
@@ -242,7 +243,8 @@ def _images(reader: _Reader, value: Any) -> dict[str, pins.Image]:
             continue
         blobs = [reader.record(blob, (*path, "blobs", index), _BLOB) for index, blob in enumerate(good["blobs"])]
         pinned = tuple(pins.Blob(**blob) for blob in blobs if blob is not None)
-        images[reference] = pins.Image(**{**good, "reference": reference, "blobs": pinned})
+        index = None if isinstance(good["index"], Odd) else good["index"]
+        images[reference] = pins.Image(**{**good, "reference": reference, "index": index, "blobs": pinned})
     return images
 
 

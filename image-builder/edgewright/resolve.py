@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -10,20 +12,30 @@ from typing import TYPE_CHECKING
 from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError, Problem
 
 from edgewright.exits import NeedsNetworkError
+from edgewright.fetching import Fetching
+from edgewright.image_discovery import images_of
+from edgewright.image_manifest import Platform
+from edgewright.image_places import ImagePlaces
+from edgewright.lockfile import Lock
 from edgewright.repository import repository_of
 from edgewright.sources.artifacts import resolve_artifact
 from edgewright.sources.debian import KEYRING, Apt
+from edgewright.sources.images import resolve_image
+from edgewright.sources.kubernetes import resolve_published
 from edgewright.sources.wheels import resolve_wheels
+from edgewright.tools.skopeo import Registries
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
-    from edgewright.lockfile import Lock
-    from edgewright.pins import Artifact, Container
+    from edgewright.http_retry import Patience
+    from edgewright.pins import Artifact, Container, Image
     from edgewright.reporter import Reporter
     from edgewright.resolve_request import Request
     from edgewright.store import Store
+
+_AT_ONCE = 6  # images that are looked up at a time
 
 
 class Resolver:
@@ -38,16 +50,25 @@ class Resolver:
         reporter: told of the steps.
         upgrade: do not hold on to old pins.
         keyring: keys that may sign the Debian archives.
+        patience: how long registries are asked.
     """
 
     def __init__(
-        self, store: Store, apt_root: Path, reporter: Reporter, *, upgrade: bool = False, keyring: Path = KEYRING
+        self,
+        store: Store,
+        apt_root: Path,
+        reporter: Reporter,
+        *,
+        upgrade: bool = False,
+        keyring: Path = KEYRING,
+        patience: Patience | None = None,
     ) -> None:
         self._store = store
         self._apt_root = apt_root
         self._reporter = reporter
         self._upgrade = upgrade
         self._keyring = keyring
+        self._patience = patience
         self._wrong: list[Problem] = []
         self._unreachable: list[Problem] = []
 
@@ -69,11 +90,12 @@ class Resolver:
         for source in sorted(request.artifacts):
             with self._collecting():
                 artifacts[source] = self._artifact(old, source, request)
+        images = self._images(old, request, artifacts)
         if self._wrong:
             raise EdgeError(self._wrong + self._unreachable)
         if self._unreachable:
             raise NeedsNetworkError(self._unreachable)
-        return replace(new, containers=containers, artifacts=artifacts)
+        return replace(new, containers=containers, artifacts=artifacts, images=images)
 
     @contextmanager
     def _collecting(self) -> Iterator[None]:
@@ -126,5 +148,55 @@ class Resolver:
         locked = old.artifacts.get(source)
         if locked and not self._upgrade and not source.startswith("file:"):
             return locked
+        where, places = request.artifacts[source], request.places
         with self._reporter.step(source):
-            return resolve_artifact(source, request.artifacts[source], request.inventory, self._store, self._reporter)
+            if source in request.checksums:
+                sums, architecture = request.checksums[source], old.distribution.architecture
+                return resolve_published(source, sums, architecture, where, places, self._store, self._reporter)
+            return resolve_artifact(source, where, request.inventory, self._store, self._reporter, places)
+
+    def _images(self, old: Lock, request: Request, artifacts: Mapping[str, Artifact]) -> dict[str, Image]:
+        """Pin what the inventory names and what the pinned documents name."""
+        wanted = dict(request.images)
+        for source in request.documents:
+            if source in artifacts:
+                with self._collecting():
+                    found = self._named_in(artifacts[source], request)
+                    wanted = {**found, **wanted}
+        if not wanted:
+            return {}
+        platform = Platform.of_debian(old.distribution.architecture)
+        kept = {
+            reference: image
+            for reference, image in old.images.items()
+            if reference in wanted and image.platform == str(platform) and not self._upgrade
+        }
+        registries = Registries(self._patience, self._log)
+        places = ImagePlaces(request.mirrors, request.inventory, registries)
+        resolved = dict(kept)
+        guard = threading.Lock()
+
+        def resolve(reference: str) -> None:
+            with self._collecting():
+                where = f"{wanted[reference]}: {reference}"
+                image = resolve_image(reference, where, platform, places, self._store)
+                with guard:
+                    resolved[reference] = image
+                    self._reporter.progress("look up", len(resolved) - len(kept), len(missing), "images")
+
+        missing = sorted(set(wanted) - set(kept))
+        if missing:
+            with self._reporter.step(f"container images: {len(missing)}"), ThreadPoolExecutor(_AT_ONCE) as pool:
+                try:
+                    list(pool.map(resolve, missing))
+                except BaseException:
+                    registries.stop()
+                    raise
+        return resolved
+
+    def _named_in(self, artifact: Artifact, request: Request) -> dict[str, str]:
+        if not self._store.has(artifact.digest):  # pinned by an earlier run, perhaps on another machine
+            lock = Lock(artifacts={artifact.source: artifact})
+            Fetching(lock, self._store, request.inventory, self._reporter, request.mirrors).fetch()
+        content = self._store.path(artifact.digest).read_bytes()
+        return images_of(content, artifact.source, request.artifacts[artifact.source])

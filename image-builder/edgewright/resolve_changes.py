@@ -44,11 +44,12 @@ class Changes:
 
 
 def changes(old: Lock, new: Lock) -> list[Changes]:
-    """Compare two locks: packages, Python packages and artifacts."""
+    """Compare two locks: packages, Python packages, artifacts and container images."""
     return [
         _compare("Debian packages", *(_packages(lock) for lock in (old, new))),
         _compare("Python packages", *(_wheels(lock) for lock in (old, new))),
         _compare("artifacts", *(_artifacts(lock) for lock in (old, new))),
+        _compare("container images", *(_images(lock) for lock in (old, new))),
     ]
 
 
@@ -63,6 +64,10 @@ def _wheels(lock: Lock) -> dict[str, tuple[str, str]]:
 
 def _artifacts(lock: Lock) -> dict[str, tuple[str, str]]:
     return {source: (artifact.digest[:19], artifact.digest) for source, artifact in lock.artifacts.items()}
+
+
+def _images(lock: Lock) -> dict[str, tuple[str, str]]:
+    return {name: ((image.index or image.manifest)[:19], image.manifest) for name, image in lock.images.items()}
 
 
 def _compare(kind: str, old: Mapping[str, tuple[str, str]], new: Mapping[str, tuple[str, str]]) -> Changes:

@@ -7,13 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
+from ansible_collections.edgewright.edge.plugins.module_utils.artifact_mirror import Mirrors
 from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError, Problem, Problems
+from ansible_collections.edgewright.edge.plugins.module_utils.fields import UnfitError
+from ansible_collections.edgewright.edge.plugins.module_utils.image_name import ImageName
 
+from edgewright.kubernetes_request import kubernetes_request, place_of
 from edgewright.lockfile import LOCK_NAME, Lock
 from edgewright.paths import containers_dir
 from edgewright.sources.artifacts import needs_no_pin
 from edgewright.sources.wheels import read_requirements
 from edgewright.trees import package_trees, recipes
+from edgewright.url_places import UrlPlaces
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -30,37 +35,69 @@ class Request:
         containers: container name to Python requirement lines.
         artifacts: source to the place in the inventory that asks for it.
         inventory: the folder that ``file:`` sources are relative to.
+        images: full name of a container image from a registry to the place that asks for it.
+        documents: those artifacts that name more images.
+        checksums: artifact to the URL of the list with its published checksum.
+        mirrors: where this controller gets the outside's bytes from.
     """
 
     trees: Mapping[str, list[str]]
     containers: Mapping[str, list[str]] = field(default_factory=dict)
     artifacts: Mapping[str, str] = field(default_factory=dict)
     inventory: Path = Path()
+    images: Mapping[str, str] = field(default_factory=dict)
+    documents: tuple[str, ...] = ()
+    checksums: Mapping[str, str] = field(default_factory=dict)
+    mirrors: Mirrors = field(default_factory=Mirrors)
+
+    @property
+    def places(self) -> UrlPlaces:
+        """Where files with a URL are really had."""
+        return UrlPlaces(self.mirrors, self.inventory)
 
 
 def request_of(site: Site) -> Request:
     """Read what a site asks for out of its inventory and of the recipes it uses.
 
     Raises:
-        EdgeError: images that would have to come from a registry, unreadable recipes; all of them.
+        EdgeError: images that would have to come from a registry on a site that takes none, unreadable recipes and
+            manifests, an ``edge_kubernetes`` or ``edge_mirrors`` with mistakes; all of them.
     """
     problems = Problems()
     artifacts: dict[str, str] = {}
     for where, source in _sources(site):
         if not needs_no_pin(source):
             artifacts.setdefault(source, where)
+    kubernetes = kubernetes_request(site, problems)
+    images = dict(kubernetes.images)
     for where, image in _images(site):
-        if not needs_no_pin(image):
+        if needs_no_pin(image):
+            continue
+        if not kubernetes.wanted:
             problems.add(
                 where,
-                "container images from a registry come with a later release",
+                "this site's runtime takes no container images from a registry",
                 found=image,
-                expected="build:containers/NAME",
+                expected="build:containers/NAME, or edge_runtime: k3s",
                 remedy="Use a container that this project makes, such as build:containers/inference-server.",
             )
+            continue
+        try:
+            images.setdefault(str(ImageName.parse(image)), where)
+        except UnfitError as error:
+            problems.add(where, error.what, found=image, expected=error.expected, remedy=error.remedy)
     problems.raise_if_any()
     containers = {name: _requirements(containers_dir() / name) for name in recipes(site, "containers")}
-    return Request(package_trees(site), containers, artifacts, site.inventory)
+    return Request(
+        trees=package_trees(site),
+        containers=containers,
+        artifacts={**kubernetes.needed.artifacts, **artifacts},
+        inventory=site.inventory,
+        images=images,
+        documents=kubernetes.needed.documents,
+        checksums=kubernetes.needed.checksums,
+        mirrors=kubernetes.mirrors,
+    )
 
 
 def _requirements(recipe: Path) -> list[str]:
@@ -93,18 +130,14 @@ def _sources(site: Site) -> Iterator[tuple[str, str]]:
     for variable, key in (("edge_inference_services", "models"), ("edge_virtual_machines", "disks")):
         for host, path, entry in _entries(site, variable):
             for inner, source in _inner(entry, key):
-                yield _where(site, host, f"{path}.{inner}"), source
+                yield place_of(site, host, f"{path}.{inner}"), source
 
 
 def _images(site: Site) -> Iterator[tuple[str, str]]:
-    for host, path, entry in _entries(site, "edge_inference_services"):
-        if isinstance(entry.get("image"), str):
-            yield _where(site, host, f"{path}.image"), entry["image"]
-
-
-def _where(site: Site, host: str, path: str) -> str:
-    place = site.locate(host, path)
-    return f"{place}: {path}" if place else f"{host}: {path}"
+    for variable in ("edge_inference_services", "edge_virtual_machines"):
+        for host, path, entry in _entries(site, variable):
+            if isinstance(entry.get("image"), str):
+                yield place_of(site, host, f"{path}.image"), entry["image"]
 
 
 def gaps(lock: Lock, request: Request, name: str = LOCK_NAME) -> list[Problem]:
@@ -127,7 +160,8 @@ def gaps(lock: Lock, request: Request, name: str = LOCK_NAME) -> list[Problem]:
         held = lock.containers[container].requested if container in lock.containers else ()
         if set(held) != set(lines):
             differs(f"Python packages of '{container}'", ", ".join(lines), ", ".join(held) or "nothing")
-    for source, where in request.artifacts.items():
-        if source not in lock.artifacts:
-            differs(f"{where}", source, "not pinned")
+    for asked, pinned in ((request.artifacts, lock.artifacts), (request.images, lock.images)):
+        for source, where in asked.items():
+            if source not in pinned:
+                differs(where, source, "not pinned")
     return problems.found

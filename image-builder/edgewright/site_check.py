@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from edgewright.site import Host, Site
 
 # One image serves all hosts: what it is made with cannot differ between them.
-_SHARED = ("edge_runtime", "edge_storage")
+_SHARED = ("edge_runtime", "edge_storage", "edge_kubernetes", "edge_mirrors")
 _RECIPES = {"containers": (containers_dir, "container.yml"), "guests": (guests_dir, "guest.yml")}
 
 

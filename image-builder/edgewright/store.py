@@ -105,6 +105,11 @@ class Store:
         """Tell whether the file is in the store (it is then whole: see the crash model)."""
         return self.path(digest).is_file()
 
+    def all_digests(self) -> list[str]:
+        """Return the digests of all files in the store, sorted."""
+        found = (self.root / "sha256").glob("??/*")
+        return sorted(digest for path in found if _DIGEST.fullmatch(digest := f"sha256:{path.name}"))
+
     def partial_path(self, digest: str) -> Path:
         """Return where a download of this digest is collected."""
         return self._partial / f"{self.path(digest).name}.part"

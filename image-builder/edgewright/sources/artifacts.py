@@ -19,6 +19,7 @@ from edgewright.http_retry import Patience, Transient, ask_again_after, classify
 from edgewright.pins import Artifact
 from edgewright.sources.wheels import choose, size_of
 from edgewright.store import Store, digest_of_file
+from edgewright.url_places import UrlPlaces
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -34,7 +35,9 @@ def needs_no_pin(source: str) -> bool:
     return source.startswith("build:")
 
 
-def resolve_artifact(source: str, where: str, inventory: Path, store: Store, reporter: Reporter) -> Artifact:
+def resolve_artifact(
+    source: str, where: str, inventory: Path, store: Store, reporter: Reporter, places: UrlPlaces | None = None
+) -> Artifact:
     """Find an artifact's digest, size and URLs; what has to be read for that goes into the store.
 
     Raises:
@@ -44,7 +47,7 @@ def resolve_artifact(source: str, where: str, inventory: Path, store: Store, rep
     if match := _PYPI.fullmatch(source):
         return _from_wheel(source, where, match[1], match[2], match[3], store, reporter)
     if re.match(r"https?://[^/\s]+/\S", source):
-        digest, size = _download_unknown(source, store, reporter)
+        digest, size = download_unknown(source, where, places or UrlPlaces(), store, reporter)
         return Artifact(source, digest, size, (source,))
     if source.startswith("file:"):
         digest, size = digest_of_file(local_file(source, where, inventory))
@@ -112,8 +115,17 @@ class _Body:
         return next((chunk for chunk in self._chunks if chunk), b"")
 
 
-def _download_unknown(url: str, store: Store, reporter: Reporter) -> tuple[str, int]:
-    """Download a file whose digest nobody knows yet into the store; return digest and size."""
+def download_unknown(source: str, where: str, places: UrlPlaces, store: Store, reporter: Reporter) -> tuple[str, int]:
+    """Bring a file whose digest nobody knows yet into the store; return digest and size.
+
+    Raises:
+        EdgeError: there is no such file; ``where`` is who asked for it.
+        NeedsNetworkError: the server does not answer.
+    """
+    if path := places.path(source):
+        with path.open("rb") as stream:
+            return store.adopt_stream(stream)
+    url = places.url(source)
     patience = Patience()
     host = urlsplit(url).netloc
     failed = 0
@@ -128,10 +140,11 @@ def _download_unknown(url: str, store: Store, reporter: Reporter) -> tuple[str, 
                 reason = classify(error, host)
                 failed += 1
                 if not isinstance(reason, Transient):
-                    raise EdgeError(Problem(url, "the artifact cannot be had", str(reason))) from error
+                    raise EdgeError(Problem(where, f"{url} cannot be had", str(reason))) from error
                 if failed >= patience.attempts:
                     remedy = "Check the network and the proxy, and run the command again."
-                    raise NeedsNetworkError(Problem(url, "the network failed", str(reason), remedy=remedy)) from error
+                    problem = Problem(where, f"{url}: the network failed", str(reason), remedy=remedy)
+                    raise NeedsNetworkError(problem) from error
                 time.sleep(ask_again_after(error, failed, patience))
 
 

@@ -28,7 +28,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, reporter: Reporter) -> int:
     """Read the inventory, check it, tell what it holds."""
-    from edgewright.host_programs import missing_for_boot, missing_for_build
+    from edgewright.host_programs import missing_for_boot, missing_for_build, missing_for_images
     from edgewright.site import load_site
     from edgewright.site_check import refuse_bad_site, unrecognised
 
@@ -41,6 +41,7 @@ def run(options: argparse.Namespace, reporter: Reporter) -> int:
         *_lock_warnings(site),
         *missing_for_build(),
         *missing_for_boot(),
+        *(missing_for_images() if site.hosts[0].variables.get("edge_runtime") == "k3s" else ()),
     ]
     if options.strict and warnings:
         raise EdgeError(warnings)

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 HELP = """\
 Downloads everything that site.lock.yml pins into the content-addressed store, several files at a time, each verified
-against its digest. An interrupted run is continued by the next one. Afterwards 'edgewright build' needs no network."""
+against its digest. Container images come through skopeo, with the credentials of 'skopeo login'. Where edge_mirrors
+names mirrors, those are asked instead. An interrupted run is continued by the next one. Afterwards 'edgewright build'
+needs no network."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,9 +45,10 @@ def run(options: argparse.Namespace, reporter: Reporter) -> int:
     with reporter.step("read the inventory"):
         site = load_site(options.inventory, vault_password_file=options.vault_password_file)
         lock = Lock.load(site.lock_path)
-        if missing := gaps(lock, request_of(site), str(site.lock_path)):
+        request = request_of(site)
+        if missing := gaps(lock, request, str(site.lock_path)):
             raise EdgeError(missing)
-    fetching = Fetching(lock, Store(Cache(options.cache).store), site.inventory, reporter)
+    fetching = Fetching(lock, Store(Cache(options.cache).store), site.inventory, reporter, request.mirrors)
     if options.verify:
         with reporter.step("verify the store"):
             damaged = fetching.discard_damaged()

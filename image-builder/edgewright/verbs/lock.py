@@ -14,7 +14,8 @@ if TYPE_CHECKING:
 
 HELP = """\
 Pins everything that the site is built from: Debian packages with all they depend on, Python packages of containers,
-models and disks, each by digest, size and source, in site.lock.yml in the inventory's folder. Commit that file.
+models and disks, k3s's release and operators' manifests, and every container image that any of them or the inventory
+names; each by digest, size and source, in site.lock.yml in the inventory's folder. Commit that file.
 
 What is pinned already and still answers the inventory stays as it is; only what is missing is looked up."""
 

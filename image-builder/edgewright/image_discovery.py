@@ -1,0 +1,45 @@
+"""Which container images the documents name that a site is made of: k3s's list, operators' and the site's manifests."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import yaml
+from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError, Problem
+from ansible_collections.edgewright.edge.plugins.module_utils.kubernetes_release import parse_image_list
+
+
+class _Loader(yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader):  # type: ignore[misc]
+    """Reads manifests as Kubernetes does: a lone ``=`` (in enumerations of operators) is text."""
+
+
+_Loader.add_constructor("tag:yaml.org,2002:value", _Loader.construct_yaml_str)
+
+
+def images_of(content: bytes, name: str, where: str) -> dict[str, str]:
+    """Return the images that a document names, in full, each with who names it.
+
+    Args:
+        content: an image list (``.txt``: one image a line) or manifests (YAML documents, or JSON).
+        name: the document's source; its ending tells which of both it is.
+        where: the place in the inventory that asks for the document.
+
+    Raises:
+        EdgeError: the document cannot be read, or names something that is no image; all of it.
+    """
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as error:
+        raise EdgeError(Problem(where, f"{name} is no text ({error})")) from None
+    if name.endswith(".txt"):
+        return dict.fromkeys(parse_image_list(text, where=name), f"{where}: {name}")
+    from ansible_collections.edgewright.edge.plugins.module_utils.image_references import image_references
+
+    try:
+        documents: list[Any] = list(yaml.load_all(text, _Loader))
+    except yaml.YAMLError as error:
+        raise EdgeError(Problem(where, f"{name} is no YAML ({' '.join(str(error).split())})")) from None
+    found: dict[str, str] = {}
+    for each in image_references(documents):
+        found.setdefault(each.reference, f"{where}: {name}: {each.where}")
+    return found
