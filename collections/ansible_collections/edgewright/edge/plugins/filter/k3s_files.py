@@ -62,6 +62,7 @@ options:
       default_route:
         description: Whether the node has a default route. By default this follows from its network.
         type: bool
+      program: {description: Path of k3s on the node., type: path, default: /usr/local/bin/k3s}
       virtual_machines: {description: Whether virtual machines run on the cluster., type: bool}
 """
 

@@ -82,15 +82,15 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 
-class _Loader(yaml.SafeLoader):
-    """YAML as Kubernetes reads it: what looks like a date is a string."""
+class _Loader(yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader):  # type: ignore[misc]
+    """YAML as Kubernetes reads it: what looks like a date is a string, and so is a lone ``=`` (YAML 1.1's value)."""
 
 
-_LOADER_RESOLVERS = {
+_Loader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
-_Loader.yaml_implicit_resolvers = _LOADER_RESOLVERS
+_Loader.add_constructor("tag:yaml.org,2002:value", _Loader.construct_yaml_str)
 
 
 def kubevirt_manifests(edge_kubernetes: object, cluster: object, operators: Mapping[str, str]) -> list[dict[str, Any]]:

@@ -191,7 +191,11 @@ def _files(platform: Platform, node: Node) -> list[K3sFile]:
         K3sFile(KUBELET, yaml_text(kubelet_configuration(node.kubelet, cis=node.cis_profile), head=head)),
         K3sFile(
             f"/etc/systemd/system/{unit_name(node.role)}",
-            k3s_unit(node.role, wait_for_network=not node.addressing.addresses and node.addressing.default_route),
+            k3s_unit(
+                node.role,
+                wait_for_network=not node.addressing.addresses and node.addressing.default_route,
+                program=node.program,
+            ),
         ),
         *_network(node),
     ]

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from ansible_collections.edgewright.edge.plugins.module_utils.errors import Problems
-from ansible_collections.edgewright.edge.plugins.module_utils.fields import Fields, boolean, choice
+from ansible_collections.edgewright.edge.plugins.module_utils.fields import Fields, boolean, choice, text
 from ansible_collections.edgewright.edge.plugins.module_utils.k3s_addressing import KEYS as ADDRESSING_KEYS
 from ansible_collections.edgewright.edge.plugins.module_utils.k3s_addressing import Addressing
 from ansible_collections.edgewright.edge.plugins.module_utils.k3s_labels import labels, taint
 from ansible_collections.edgewright.edge.plugins.module_utils.k3s_options import ROLES, read_config
 from ansible_collections.edgewright.edge.plugins.module_utils.k3s_registries import read_registries
+from ansible_collections.edgewright.edge.plugins.module_utils.k3s_unit import PROGRAM
 from ansible_collections.edgewright.edge.plugins.module_utils.kubelet_config import KubeletSettings
 from ansible_collections.edgewright.edge.plugins.module_utils.kubernetes_platform import Cluster
 from ansible_collections.edgewright.edge.plugins.module_utils.names import label
@@ -34,6 +35,7 @@ KEYS: Final = (
     "node_labels",
     "node_taints",
     "virtual_machines",
+    "program",
 )
 
 
@@ -57,6 +59,7 @@ class Node:
         labels: of the node, by name.
         taints: of the node.
         virtual_machines: whether virtual machines run on the cluster.
+        program: path of k3s on the node.
     """
 
     name: str
@@ -74,6 +77,7 @@ class Node:
     labels: Mapping[str, str]
     taints: tuple[str, ...]
     virtual_machines: bool
+    program: str = PROGRAM
 
     @property
     def starts_cluster(self) -> bool:
@@ -128,6 +132,7 @@ class Node:
         encryption = fields.read("secrets_encryption", boolean, default=True)
         cis = fields.read("cis_profile", boolean, default=False)
         machines = fields.read("virtual_machines", boolean, default=False)
+        program = fields.read("program", text, default=PROGRAM)
         fields.raise_if_any()
         if cluster is None or addressing is None or config is None or kubelet is None:
             message = "a check passed over a problem"
@@ -148,6 +153,7 @@ class Node:
             labels=node_labels or {},
             taints=tuple(item for _, item in taints),
             virtual_machines=machines,
+            program=program,
         )
 
 

@@ -12,7 +12,7 @@ def unit_name(role: str) -> str:
     return "k3s.service" if role == "server" else "k3s-agent.service"
 
 
-def k3s_unit(role: str, *, wait_for_network: bool) -> str:
+def k3s_unit(role: str, *, wait_for_network: bool, program: str = PROGRAM) -> str:
     """Render the unit of a server or an agent.
 
     Everything that k3s is told is in its config.yaml: nothing of it is in the command line, which others can read.
@@ -21,6 +21,7 @@ def k3s_unit(role: str, *, wait_for_network: bool) -> str:
         role: ``server`` or ``agent``.
         wait_for_network: whether an address must be there first. A node whose address is fixed has it without a
             cable, and must not wait for one.
+        program: path of k3s.
     """
     network = "network-online.target" if wait_for_network else "network.target"
     sections = {
@@ -47,7 +48,7 @@ def k3s_unit(role: str, *, wait_for_network: bool) -> str:
             "RestartSec=5s",
             "ExecStartPre=-/sbin/modprobe br_netfilter",
             "ExecStartPre=-/sbin/modprobe overlay",
-            f"ExecStart={PROGRAM} {role}",
+            f"ExecStart={program} {role}",
         ],
         "Install": ["WantedBy=multi-user.target"],
     }

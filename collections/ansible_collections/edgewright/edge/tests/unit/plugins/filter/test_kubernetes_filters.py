@@ -15,7 +15,7 @@ from ansible_collections.edgewright.edge.tests.unit.ansible_cli import ansible
 NODE = {"name": "till", "role": "server", "servers": ["till"]}
 OPERATOR = """\
 kind: Deployment
-metadata: {name: virt-operator, creationTimestamp: null, annotations: {built: 2026-01-02, since: "on"}}
+metadata: {name: virt-operator, creationTimestamp: null, annotations: {built: 2026-01-02, since: "on", sign: =}}
 spec: {replicas: 2}
 ---
 """
@@ -46,7 +46,7 @@ def test_an_operator_s_manifest_keeps_what_it_says():
     files = {file["name"]: file["content"] for file in kubevirt_manifests({}, {"nodes": 1}, {"kubevirt": OPERATOR})}
     namespace, deployment = yaml.safe_load_all(files["kubevirt-operator.yaml"])
     assert namespace["metadata"]["name"] == "kubevirt"
-    assert deployment["metadata"]["annotations"] == {"built": "2026-01-02", "since": "on"}
+    assert deployment["metadata"]["annotations"] == {"built": "2026-01-02", "since": "on", "sign": "="}
     assert deployment["spec"] == {"replicas": 1}
     assert kubevirt_manifests({"kubevirt": None}, {"nodes": 1}, {}) == []
 
