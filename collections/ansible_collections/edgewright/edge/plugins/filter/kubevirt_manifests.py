@@ -97,7 +97,8 @@ def kubevirt_manifests(edge_kubernetes: object, cluster: object, operators: Mapp
     """Render the manifests; every problem is in the one error."""
     try:
         platform, site = Platform.from_inventory(edge_kubernetes), Virtualization.from_role(cluster)
-        parsed = {name: list(yaml.load_all(text, Loader=_Loader)) for name, text in operators.items()}
+        # Bytes, because libyaml takes no subclass of str, and Ansible's strings are one.
+        parsed = {name: list(yaml.load_all(text.encode(), Loader=_Loader)) for name, text in operators.items()}
         files = manifests(platform, site, parsed)
     except EdgeError as error:
         raise AnsibleFilterError(str(error)) from error
