@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import yaml
 from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError, Problem
+from ansible_collections.edgewright.edge.plugins.module_utils.image_references import image_references, unique
 from ansible_collections.edgewright.edge.plugins.module_utils.kubernetes_release import parse_image_list
 
 
@@ -33,13 +35,13 @@ def images_of(content: bytes, name: str, where: str) -> dict[str, str]:
         raise EdgeError(Problem(where, f"{name} is no text ({error})")) from None
     if name.endswith(".txt"):
         return dict.fromkeys(parse_image_list(text, where=name), f"{where}: {name}")
-    from ansible_collections.edgewright.edge.plugins.module_utils.image_references import image_references
-
     try:
         documents: list[Any] = list(yaml.load_all(text, _Loader))
     except yaml.YAMLError as error:
         raise EdgeError(Problem(where, f"{name} is no YAML ({' '.join(str(error).split())})")) from None
-    found: dict[str, str] = {}
-    for each in image_references(documents):
-        found.setdefault(each.reference, f"{where}: {name}: {each.where}")
-    return found
+    inside = f"{where}: {name}: "
+    try:
+        named = image_references(documents)
+    except EdgeError as error:
+        raise EdgeError(replace(each, where=inside + each.where) for each in error.problems) from None
+    return {reference: inside + places[0] for reference, places in unique(named).items()}

@@ -1,0 +1,301 @@
+"""A k3s site's lock: releases by their published checksums, manifests, and every image that any of them names."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import subprocess
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError
+from edgewright.exits import NeedsNetworkError
+from edgewright.fetching import Fetching
+from edgewright.http_retry import Patience
+from edgewright.lockfile import Lock
+from edgewright.reporter import Reporter
+from edgewright.resolve import Resolver
+from edgewright.resolve_changes import changes
+from edgewright.resolve_request import Request, gaps, request_of
+from edgewright.site import load_site
+from edgewright.store import Store
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    Front = Any
+    Maker = Callable[..., Any]
+
+K3S = "https://github.com/k3s-io/k3s/releases/download/v1.36.5%2Bk3s1/"
+BINARY = b"\x7fELF k3s" * 30_000
+OPERATOR = """
+apiVersion: apps/v1
+kind: Deployment
+metadata: {name: virt-operator, namespace: kubevirt}
+spec:
+  template:
+    spec:
+      containers:
+        - name: virt-operator
+          image: quay.io/kubevirt/virt-operator:v1.9.0
+---
+apiVersion: apiextensions.k8s.io/v1
+kind: CustomResourceDefinition
+metadata: {name: example}
+spec: {operators: [=, "!="]}
+"""
+MANIFEST = """
+apiVersion: batch/v1
+kind: CronJob
+metadata: {name: report}
+spec:
+  schedule: "0 4 * * *"
+  jobTemplate:
+    spec:
+      template:
+        spec:
+          restartPolicy: Never
+          initContainers: [{name: first, image: "library/prepare:2"}]
+          containers: [{name: report, image: "registry.example/shop/report:1"}]
+"""
+
+
+class World:
+    """Everything outside: a release page, KubeVirt's, and registries, all of it behind one front."""
+
+    def __init__(self, folder: Path, front: Front, make_image: Maker) -> None:
+        self.folder = folder / "site"
+        self.front = front
+        self.store = Store(folder / "store")
+        self.made: dict[str, Any] = {}
+        (self.folder / "group_vars").mkdir(parents=True)
+        (self.folder / "manifests").mkdir()
+        (self.folder / "hosts.yml").write_text("all:\n  children:\n    k3s_server:\n      hosts:\n        box:\n")
+        (self.folder / "manifests" / "report.yml").write_text(MANIFEST)
+        base = "/k3s/v1.36.5+k3s1"
+        checksum = hashlib.sha256(BINARY).hexdigest()
+        front.files |= {
+            f"{base}/k3s": BINARY,
+            f"{base}/k3s-images.txt": b"docker.io/rancher/mirrored-pause:3.6\ndocker.io/rancher/klipper-lb:v0.4.17\n",
+            f"{base}/sha256sum-amd64.txt": f"{checksum}  k3s\n{'a' * 64}  k3s-airgap-images-amd64.tar\n".encode(),
+            "/kubevirt/v1.9.0/kubevirt-operator.yaml": OPERATOR.encode(),
+        }
+        for name in (
+            "hub/rancher/mirrored-pause:3.6", "hub/rancher/klipper-lb:v0.4.17", "hub/library/prepare:2",
+            "hub/library/busybox:1.37.0", "example/shop/report:1",
+        ):  # fmt: skip
+            repository, _, tag = name.rpartition(":")
+            self.made[name] = make_image(repository, tag, layers=("base", name))
+        self.write()
+
+    def write(self, **kubernetes: Any) -> None:
+        chosen = {
+            "k3s": "v1.36.5+k3s1", "kubevirt": None, "manifests": ["file:manifests/report.yml"],
+            "images": ["busybox:1.37.0"],
+        } | kubernetes  # fmt: skip
+        own, github = self.front.address, "https://github.com"
+        mirrors = [
+            {"prefix": f"{github}/k3s-io/k3s/releases/download/", "location": f"{self.front.url}/k3s/"},
+            {"prefix": f"{github}/kubevirt/kubevirt/releases/download/", "location": f"{self.front.url}/kubevirt/"},
+            {"prefix": "docker.io/", "location": f"{own}/hub/"},
+            {"prefix": "quay.io/", "location": f"{own}/quay/"},
+            {"prefix": "registry.example/", "location": f"{own}/example/"},
+        ]  # fmt: skip
+        self.variables: dict[str, Any] = {
+            "edge_site": "shop", "edge_runtime": "k3s", "edge_kubernetes": chosen, "edge_mirrors": mirrors,
+        }  # fmt: skip
+        self.save()
+
+    def save(self) -> None:
+        lines = [f"{key}: {json.dumps(value)}" for key, value in self.variables.items()]
+        (self.folder / "group_vars" / "all.yml").write_text("\n".join(lines) + "\n")
+
+    def request(self) -> Request:
+        """What the site asks for, without Debian packages: those have tests of their own."""
+        return replace(request_of(load_site(self.folder)), trees={}, containers={})
+
+    def lock(self, old: Lock | None = None, *, upgrade: bool = False) -> Lock:
+        patience = Patience(attempts=2, backoff=0.01, longest=1)
+        resolver = Resolver(self.store, self.folder / "apt", _quiet(), upgrade=upgrade, patience=patience)
+        return resolver.relock(old or Lock(), self.request())
+
+    def fetching(self, lock: Lock, store: Store | None = None) -> Fetching:
+        return Fetching(lock, store or self.store, self.folder, _quiet(), self.request().mirrors)
+
+
+# what the operator of KubeVirt 1.9 starts
+KUBEVIRT = (
+    "virt-operator", "virt-api", "virt-controller", "virt-handler", "virt-launcher", "virt-exportproxy",
+    "virt-exportserver",
+)  # fmt: skip
+
+
+def _quiet() -> Reporter:
+    return Reporter(stream=io.StringIO(), output=io.StringIO())
+
+
+@pytest.fixture
+def world(tmp_path: Path, front: Front, make_image: Maker) -> World:
+    return World(tmp_path, front, make_image)
+
+
+def test_the_release_is_pinned_by_its_published_checksum_and_its_binary_is_not_downloaded(world: World) -> None:
+    lock = world.lock()
+    binary = lock.artifacts[f"{K3S}k3s"]
+    assert (binary.digest, binary.size) == (f"sha256:{hashlib.sha256(BINARY).hexdigest()}", len(BINARY))
+    assert binary.urls == (f"{K3S}k3s",)  # canonical: the mirror is this controller's business
+    assert not world.front.asked("^GET .*/k3s$")
+    assert set(lock.artifacts) == {
+        f"{K3S}k3s",
+        f"{K3S}k3s-images.txt",
+        "file:manifests/report.yml",
+    }
+    world.fetching(lock).fetch()
+    assert world.store.path(binary.digest).read_bytes() == BINARY
+
+
+def test_images_are_found_in_lists_operators_manifests_and_the_inventory(world: World) -> None:
+    lock = world.lock()
+    assert set(lock.images) == {
+        "docker.io/rancher/mirrored-pause:3.6",
+        "docker.io/rancher/klipper-lb:v0.4.17",
+        "docker.io/library/prepare:2",
+        "docker.io/library/busybox:1.37.0",
+        "registry.example/shop/report:1",
+    }
+    made = world.made["hub/rancher/mirrored-pause:3.6"]
+    assert lock.images["docker.io/rancher/mirrored-pause:3.6"].index == made.index
+    fetching = world.fetching(lock)
+    fetching.fetch()
+    assert fetching.missing() == []
+    for image in lock.images.values():
+        for digest in image.digests:
+            said = subprocess.run(["sha256sum", world.store.path(digest)], check=True, capture_output=True, text=True)
+            assert said.stdout.split()[0] == digest.removeprefix("sha256:")
+
+
+def test_what_kubevirts_operator_deploys_is_pinned_with_its_manifest(world: World, make_image: Maker) -> None:
+    for name in KUBEVIRT:
+        make_image(f"quay/kubevirt/{name}", "v1.9.0")
+    world.write(kubevirt="v1.9.0", manifests=[], images=[])
+    lock = world.lock()
+    operator = lock.artifacts["https://github.com/kubevirt/kubevirt/releases/download/v1.9.0/kubevirt-operator.yaml"]
+    assert operator.size == len(OPERATOR)
+    named = {reference for reference in lock.images if reference.startswith("quay.io/")}
+    assert named == {f"quay.io/kubevirt/{name}:v1.9.0" for name in KUBEVIRT}
+
+
+def test_what_is_pinned_stays_though_tags_move_until_upgrade(world: World, make_image: Maker) -> None:
+    old = world.lock()
+    make_image("hub/library/busybox", "1.37.0", layers=("moved",))
+    world.front.requests.clear()
+    new = world.lock(old)
+    assert new == old
+    assert world.front.requests == []
+    world.write(images=["busybox:1.37.0", "rancher/klipper-lb:v0.4.17"], manifests=[])
+    fewer = world.lock(old)
+    assert set(old.images) - set(fewer.images) == {"docker.io/library/prepare:2", "registry.example/shop/report:1"}
+    upgraded = world.lock(old, upgrade=True)
+    assert upgraded.images["docker.io/library/busybox:1.37.0"] != old.images["docker.io/library/busybox:1.37.0"]
+    images = changes(old, upgraded)[-1]
+    assert images.kind == "container images"
+    assert [name for name, _, _ in images.changed] == ["docker.io/library/busybox:1.37.0"]
+
+
+def test_another_store_gets_everything_from_the_lock_alone(world: World, tmp_path: Path) -> None:
+    lock = Lock.from_text(world.lock().to_text())
+    other = Store(tmp_path / "other")
+    fetching = world.fetching(lock, other)
+    assert "image docker.io/library/busybox:1.37.0" in {each.name for each in fetching.missing()}
+    fetching.fetch()
+    assert all(other.has(digest) for digest in fetching.digests())
+
+
+def test_all_that_cannot_be_had_is_told_at_once_with_its_place(world: World, fault: Any) -> None:
+    world.write(images=["busybox:1.99", "registry.example/no/such:1", "nowhere.invalid/a:1"])
+    world.front.files.pop("/k3s/v1.36.5+k3s1/sha256sum-amd64.txt")
+    world.front.faults = [fault("manifests/3.6$", status=500, times=99)]
+    with pytest.raises(EdgeError) as caught:
+        world.lock()
+    wrong = {problem.where.split(": ", 1)[1]: problem for problem in caught.value.problems}
+    assert all(problem.where.startswith("group_vars/all.yml:3: ") for problem in wrong.values())
+    assert set(wrong) == {
+        "edge_kubernetes.k3s",
+        "edge_kubernetes.images[0]: docker.io/library/busybox:1.99",
+        "edge_kubernetes.images[1]: registry.example/no/such:1",
+        "edge_kubernetes.images[2]: nowhere.invalid/a:1",
+        f"edge_kubernetes.k3s: {K3S}k3s-images.txt: docker.io/rancher/mirrored-pause:3.6",
+    }
+
+
+def test_only_the_network_in_the_way_is_said_to_be_that(world: World) -> None:
+    world.write(images=["nowhere.invalid/a:1"])
+    with pytest.raises(NeedsNetworkError) as caught:
+        world.lock()
+    (problem,) = caught.value.problems
+    assert "no such host" in problem.found
+
+
+def test_a_mirror_can_be_a_folder_on_a_stick(world: World, tmp_path: Path) -> None:
+    stick = tmp_path / "stick"
+    for name, content in world.front.files.items():
+        (stick / name.lstrip("/")).parent.mkdir(parents=True, exist_ok=True)
+        (stick / name.lstrip("/")).write_bytes(content)
+    world.front.files.clear()
+    world.variables["edge_mirrors"][0]["location"] = f"file:{stick}/k3s/"
+    world.variables["edge_mirrors"][1]["location"] = f"file:{stick}/kubevirt/"
+    world.save()
+    lock = world.lock()
+    assert lock.artifacts[f"{K3S}k3s"].size == len(BINARY)
+    other = Store(tmp_path / "other")
+    world.fetching(lock, other).fetch()
+    assert other.path(lock.artifacts[f"{K3S}k3s"].digest).read_bytes() == BINARY
+    (stick / "k3s" / "v1.36.5+k3s1" / "k3s").write_bytes(BINARY[:-1] + b"!")
+    with pytest.raises(EdgeError, match="not those pinned"):
+        world.fetching(lock, Store(tmp_path / "third")).fetch()
+    (stick / "k3s" / "v1.36.5+k3s1" / "k3s").unlink()
+    with pytest.raises(EdgeError, match="the mirror's folder has no such file"):
+        world.fetching(lock, Store(tmp_path / "fourth")).fetch()
+
+
+def test_a_binary_that_is_not_the_published_one_is_not_kept(world: World) -> None:
+    lock = world.lock()
+    world.front.files["/k3s/v1.36.5+k3s1/k3s"] = BINARY[:-1] + b"!"
+    with pytest.raises(EdgeError, match="not those pinned"):
+        world.fetching(lock).fetch()
+    assert not world.store.has(lock.artifacts[f"{K3S}k3s"].digest)
+
+
+def test_an_inventory_that_asks_for_more_than_the_lock_has_is_told(world: World) -> None:
+    lock = world.lock()
+    assert gaps(lock, world.request()) == []
+    world.write(images=["busybox:1.37.0", "alpine:3"], k3s="v1.36.4+k3s1")
+    found = {gap.expected for gap in gaps(lock, world.request())}
+    old, new = "v1.36.5%2Bk3s1", "v1.36.4%2Bk3s1"
+    assert found == {
+        "docker.io/library/alpine:3",
+        *(f"{K3S}{name}".replace(old, new) for name in ("k3s", "k3s-images.txt")),
+    }
+
+
+def test_what_is_no_image_in_a_manifest_is_told_with_its_place(world: World) -> None:
+    manifest = world.folder / "manifests" / "report.yml"
+    manifest.write_text(MANIFEST.replace("library/prepare:2", "Library/Prepare:2"))
+    with pytest.raises(EdgeError) as caught:
+        world.request()
+    (problem,) = caught.value.problems
+    assert problem.where.startswith(
+        "group_vars/all.yml:3: edge_kubernetes.manifests[0]: file:manifests/report.yml: CronJob"
+    )
+
+
+def test_a_manifest_that_is_no_yaml_is_told_with_its_place(world: World) -> None:
+    (world.folder / "manifests" / "report.yml").write_text("a: [")
+    with pytest.raises(EdgeError) as caught:
+        world.request()
+    (problem,) = caught.value.problems
+    assert problem.where == "group_vars/all.yml:3: edge_kubernetes.manifests[0]"
+    assert "file:manifests/report.yml is no YAML" in problem.what
