@@ -9,6 +9,12 @@ from typing import Any
 from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError, Problem
 
 
+def configured_password_file() -> Path | None:
+    """Return the password file that the environment names (``ANSIBLE_VAULT_PASSWORD_FILE``), if it names one."""
+    configured = os.environ.get("ANSIBLE_VAULT_PASSWORD_FILE")
+    return Path(configured).expanduser() if configured else None
+
+
 def use_vault_secrets(loader: Any, password_file: Path | None) -> None:
     """Give Ansible's loader the passwords: of ``password_file``, else of Ansible's own configuration.
 

@@ -79,6 +79,13 @@ VERBS: dict[str, Verb] = {
             ("edgewright build -i inventories/demo --rebuild", "distrust every cached stage"),
         ),
     ),
+    "seed": Verb(
+        "make the secret files that no image has, for the media",
+        (
+            ("edgewright seed -i inventories/demo", "for all hosts: build/demo.seed.tar, for its owner alone"),
+            ("edgewright seed -i inventories/demo --host till-01 -o till.tar", "for one host"),
+        ),
+    ),
     "boot": Verb(
         "boot a built image in QEMU",
         (

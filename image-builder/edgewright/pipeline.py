@@ -183,7 +183,7 @@ def run_stages(stages: list[Stage], context: Context, reporter: Reporter, *, reb
             (built.made if made else built.cached).append(stage.label)
         return stage
 
-    with _usual_modes(), concurrent.futures.ThreadPoolExecutor(max_workers=max(2, os.cpu_count() or 2)) as pool:
+    with usual_modes(), concurrent.futures.ThreadPoolExecutor(max_workers=max(2, os.cpu_count() or 2)) as pool:
         try:
             _in_order(stages, lambda stage: pool.submit(make, stage))
         except BaseException as error:
@@ -196,7 +196,7 @@ def run_stages(stages: list[Stage], context: Context, reporter: Reporter, *, reb
 
 
 @contextlib.contextmanager
-def _usual_modes() -> Iterator[None]:
+def usual_modes() -> Iterator[None]:
     """Make files as everybody's umask makes them: the user's own would be seen in the image."""
     before = os.umask(0o022)
     try:

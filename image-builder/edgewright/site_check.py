@@ -17,6 +17,7 @@ from ansible_collections.edgewright.edge.plugins.module_utils.artifact_source im
 )
 from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError, Problem, Problems
 from ansible_collections.edgewright.edge.plugins.module_utils.fields import UnfitError
+from ansible_collections.edgewright.edge.plugins.module_utils.secret_file import secret_files
 from ansible_collections.edgewright.edge.plugins.module_utils.site import check_hosts, check_site_variables
 
 from edgewright.paths import containers_dir, guests_dir
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
 # One image serves all hosts: what it is made with cannot differ between them.
 _SHARED = ("edge_runtime", "edge_storage", "edge_kubernetes", "edge_mirrors")
+_OPERATORS_FILES = "base__secret_files"
 _RECIPES = {"containers": (containers_dir, "container.yml"), "guests": (guests_dir, "guest.yml")}
 
 
@@ -39,7 +41,7 @@ def refuse_bad_site(site: Site) -> None:
     Raises:
         EdgeError: every mistake of the inventory.
     """
-    if found := [*domain_problems(site), *_shared_problems(site), *builder_problems(site)]:
+    if found := [*domain_problems(site), *_shared_problems(site), *_secret_problems(site), *builder_problems(site)]:
         raise EdgeError(found)
 
 
@@ -90,6 +92,17 @@ def _shared_problems(site: Site) -> list[Problem]:
                     remedy="Set it in group_vars/all.yml only.",
                 )
     return problems.found
+
+
+def _secret_problems(site: Site) -> list[Problem]:
+    """Return what is wrong in the hosts' secret files; contents are never shown."""
+    problems = Problems()
+    for host in site.hosts:
+        try:
+            secret_files(host.variables.get(_OPERATORS_FILES), where=_OPERATORS_FILES)
+        except EdgeError as error:
+            problems.found += [_located(problem, site, host.name) for problem in error.problems]
+    return list(dict.fromkeys(problems.found))
 
 
 def _shown(value: Any) -> str:

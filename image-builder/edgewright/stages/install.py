@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 # The parts of the collection that a run of its roles reads.
 ROLE_CODE = ("meta/*", "plugins/**/*", "roles/**/*")
 # What the install phase never reads, so that a change in it does not reinstall.
-_NOT_INSTALL = ("README.md", "tasks/configure.yml", "tasks/activate.yml")
+_NOT_INSTALL = ("README.md", "tasks/configure.yml", "tasks/seed.yml", "tasks/activate.yml")
 
 # The phase must be the same for every node, so it gets an inventory in which nothing is said about any.
 _INVENTORY = "image-root ansible_connection=local\n"

@@ -59,7 +59,7 @@ class NodeLayer(Stage):
         text = json.dumps(hosts, sort_keys=True, default=str)
         pinned = {source: artifact.digest for source, artifact in self.lock.artifacts.items()}
         return {
-            "roles": digest_of_files(collection_dir(), patterns=ROLE_CODE, exclude=("README.md",)),
+            "roles": digest_of_files(collection_dir(), patterns=ROLE_CODE, exclude=("README.md", "tasks/seed.yml")),
             "playbook": digest_of_files(playbooks_dir(), patterns=("image.yml",)),
             "host": self.host.name,
             "script": _CLAMP,
@@ -80,16 +80,27 @@ class NodeLayer(Stage):
         """
         changes = out / "layer"
         changes.mkdir()
+        self.run_phase(context, changes, phase="configure", log=context.log)
+        self._refuse_secrets(changes)
+        (changes / "digest").write_text(self.key() + "\n")
+
+    def run_phase(self, context: Context, changes: Path, *, phase: str, log: Path) -> None:
+        """Run a phase of the roles for this host over the installed root; what it changed comes into ``changes``.
+
+        Raises:
+            ToolError: a task failed.
+            EdgeError: a role wrote outside /etc and /var.
+        """
         root = self.install.output(context.cache) / "tree"
         run_image_playbook(
             Sandbox(root, context.epoch, changes=changes),
             self.tools.output(context.cache) / "tree",
             inventory=self.site.sources,
             host=self.host.name,
-            phase="configure",
+            phase=phase,
             vault_password_file=self.vault_password_file,
             store=self.store.root if self._on_k3s else None,
-            log=context.log,
+            log=log,
         )
         # mkdir of a mount point is not a role's doing.
         for folder in ("run", "tmp", "dev", "proc"):
@@ -97,18 +108,15 @@ class NodeLayer(Stage):
                 as_root(["rmdir", "--ignore-fail-on-non-empty", "--", changes / folder])
         strays = sorted(entry.name for entry in changes.iterdir() if entry.name not in _LAYERED)
         if strays:
-            where = f"{self.host.name}: the configure phase of a role"
             raise EdgeError(
                 Problem(
-                    where,
+                    f"{self.host.name}: the {phase} phase of a role",
                     "wrote outside /etc and /var",
                     found=", ".join(f"/{name}" for name in strays),
                     remedy="What is the same for every node belongs to the role's install phase.",
                 )
             )
-        self._refuse_secrets(changes)
-        as_root(["sh", "-c", _CLAMP, "clamp", changes, str(context.epoch)], log=context.log)
-        (changes / "digest").write_text(self.key() + "\n")
+        as_root(["sh", "-c", _CLAMP, "clamp", changes, str(context.epoch)], log=log)
 
     def _refuse_secrets(self, layer: Path) -> None:
         """Refuse a layer in which a vaulted value can be read: an image is copied, lent and lost."""

@@ -113,9 +113,7 @@ class Stage:
         with _locked(final.with_suffix(".lock")):
             if final.is_dir() and not rebuild:
                 return False
-            scratch = Path(tempfile.mkdtemp(prefix=f"{self.name}-", dir=context.cache.tmp))
-            holder = _hold(scratch)
-            try:
+            with scratch_folder(context.cache, self.name) as scratch:
                 out = scratch / "out"
                 out.mkdir(mode=0o755)
                 self.run(context, out)
@@ -123,10 +121,19 @@ class Stage:
                     # Half a deleted folder must not keep a name that is looked up.
                     final.rename(scratch / "distrusted")
                 out.rename(final)
-            finally:
-                remove_tree(scratch)
-                os.close(holder)
         return True
+
+
+@contextlib.contextmanager
+def scratch_folder(cache: Cache, name: str) -> Iterator[Path]:
+    """Make a folder for its owner alone, which goes with the block; after a kill it goes with the next run."""
+    scratch = Path(tempfile.mkdtemp(prefix=f"{name}-", dir=cache.tmp))
+    holder = _hold(scratch)
+    try:
+        yield scratch
+    finally:
+        remove_tree(scratch)
+        os.close(holder)
 
 
 _locks_of_this_process: dict[Path, threading.Lock] = {}

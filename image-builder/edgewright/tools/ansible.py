@@ -40,7 +40,7 @@ def run_image_playbook(
         tools: the tools tree.
         inventory: the inventory sources on this machine, all in one folder.
         host: the host to limit the run to.
-        phase: ``install`` or ``configure``.
+        phase: ``install``, ``configure`` or ``seed``.
         vault_password_file: for inventories with vaulted values.
         variables: further ``key=value`` extra variables.
         store: the content-addressed store, for roles that place pinned artifacts.

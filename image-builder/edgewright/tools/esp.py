@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -12,6 +14,7 @@ from edgewright.tools.process import ToolError, run
 from edgewright.tools.qemu import find_program
 
 ESP_TYPE = "C12A7328-F81F-11D2-BA4B-00A0C93EC93B"  # UEFI specification 2.10, table 5.7
+_BLKFLSBUF = 0x1261  # linux/fs.h
 # mtools' own checks look for floppy geometries, which a partition of a disk does not have.
 _MTOOLS = {"MTOOLS_SKIP_CHECK": "1"}
 
@@ -90,10 +93,26 @@ def write(disk: Path, path: str, content: bytes) -> None:
     Raises:
         EspError: no ESP, no room, or mtools is missing.
     """
-    folder = str(PurePosixPath(path).parent)
-    if folder != "." and f"::/{folder}/" not in _mtools(disk, "mdir", ["-b"], ["::/"]).decode().splitlines():
-        _mtools(disk, "mmd", [], [f"::/{folder}"])
+    for folder in reversed(PurePosixPath(path).parents[:-1]):
+        if not _has_folder(disk, folder):
+            _mtools(disk, "mmd", [], [f"::/{folder}"])
     _mtools(disk, "mcopy", ["-o"], ["-", f"::/{path}"], content)
+
+
+def remove_folder(disk: Path, path: str) -> None:
+    """Delete a folder of the ESP with all that is in it, if it is there; raises as ``write`` does."""
+    folders = [*reversed(PurePosixPath(path).parents[:-1]), PurePosixPath(path)]
+    if all(_has_folder(disk, folder) for folder in folders):
+        _mtools(disk, "mdeltree", [], [f"::/{path}"])
+
+
+def settle(disk: Path) -> None:
+    """Wait until the medium itself has what was written, and forget the kernel's copy of it: reading then reads it."""
+    with disk.open("rb") as stream:
+        os.fsync(stream.fileno())
+        os.posix_fadvise(stream.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+        if disk.is_block_device() and os.geteuid() == 0:
+            fcntl.ioctl(stream, _BLKFLSBUF)
 
 
 def read_unified_kernel(disk: Path) -> bytes:
@@ -106,6 +125,12 @@ def read_unified_kernel(disk: Path) -> bytes:
     if not kernels:
         raise EspError(f"{disk} has no unified kernel image")
     return read(disk, kernels[0].removeprefix("::"))
+
+
+def _has_folder(disk: Path, folder: PurePosixPath) -> bool:
+    """Tell whether the folder is there; the one that it lies in must be."""
+    above = "" if folder.parent.name == "" else str(folder.parent)
+    return f"::/{folder}/" in _mtools(disk, "mdir", ["-b"], [f"::/{above}"]).decode().splitlines()
 
 
 def _mtools(disk: Path, program: str, options: list[str], operands: list[str], content: bytes | None = None) -> bytes:

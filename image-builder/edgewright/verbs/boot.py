@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError, Problem
 
-from edgewright import accelerator, virtual_node
+from edgewright import accelerator, site_seed, virtual_node
 from edgewright.exits import ExitCode
 from edgewright.machine import Machine, MachineError
 from edgewright.paths import Cache, project_root
 from edgewright.reporter import Reporter, duration
+from edgewright.stages.stage import scratch_folder
 from edgewright.tools import qemu
 
 if TYPE_CHECKING:
@@ -41,6 +43,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     machine.add_argument(
         "--persistent", type=Path, metavar="FILE", help="keep the disk in FILE and boot it again next time"
+    )
+    machine.add_argument(
+        "--seed",
+        type=Path,
+        metavar="FILE",
+        help="secrets made by `edgewright seed`, put onto the disk that boots (a --persistent one must be FILE.raw)",
     )
     machine.add_argument("--mac", metavar="MAC", help="hardware address (default: the host's edge_node.mac)")
     machine.add_argument(
@@ -78,19 +86,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, reporter: Reporter) -> int:
     """Boot, show where things are, wait until the machine is off."""
     image, variables = _image_and_host(options)
+    secrets = _secrets(options)
     shape = hardware(options, variables)
     verdict = choose_accelerator(options.accel, image, Cache(options.cache), reporter)
     terminal = sys.stdin.isatty() and sys.stdout.isatty() and not options.json
-    machine = Machine(
-        image,
-        shape,
-        accelerator=verdict.name,
-        persistent=options.persistent,
-        console=options.console,
-        disk_size=virtual_node.parse_size(options.disk_size, "--disk-size") if options.disk_size else 0,
-        terminal=terminal,
-    )
-    with machine:
+    with contextlib.ExitStack() as stack:
+        disk = options.persistent
+        if secrets and disk is None:
+            disk = stack.enter_context(scratch_folder(Cache(options.cache), "boot")) / "disk.raw"
+        machine = stack.enter_context(
+            Machine(
+                image,
+                shape,
+                accelerator=verdict.name,
+                persistent=disk,
+                console=options.console,
+                disk_size=virtual_node.parse_size(options.disk_size, "--disk-size") if options.disk_size else 0,
+                terminal=terminal,
+            )
+        )
+        if secrets:
+            machine.disk.chmod(0o600)
+            site_seed.place(machine.disk, secrets)
         reporter.info(f"Booting {image} with {verdict.name.upper()} ({verdict.reason}).")
         for forward in shape.link.forwards:
             reporter.info(f"  127.0.0.1:{forward.host} → port {forward.guest}")
@@ -107,6 +124,16 @@ def run(options: argparse.Namespace, reporter: Reporter) -> int:
                 reporter.warning("It does not switch itself off; cutting the power.")
             return ExitCode.FAILED
         return ExitCode.OK if status == 0 else ExitCode.FAILED
+
+
+def _secrets(options: argparse.Namespace) -> site_seed.SiteSeed | None:
+    """Return the seed for the disk, if one is asked for; only a raw disk can be given one."""
+    if options.seed is None:
+        return None
+    if options.persistent and options.persistent.suffix != ".raw":
+        expected = f"{options.persistent.stem}.raw"
+        raise EdgeError(Problem("--persistent", "not a raw disk, as --seed needs", str(options.persistent), expected))
+    return site_seed.SiteSeed.read(options.seed)
 
 
 def choose_accelerator(wanted: Any, image: Path, cache: Cache, reporter: Reporter) -> accelerator.Verdict:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError, Problem
 
+from edgewright.ansible_vault import configured_password_file
 from edgewright.built import publish
 from edgewright.delivery import deliver
 from edgewright.disk_space import refuse_full_disk
@@ -126,6 +127,8 @@ def prepare(site: Site, options: argparse.Namespace, reporter: Reporter) -> tupl
             )
         )
     cache = Cache(options.cache)
-    plan = pipeline(site, lock, Store(cache.store), version=version, vault_password_file=options.vault_password_file)
+    # Ansible in the node's root sees no environment.
+    password = options.vault_password_file or configured_password_file()
+    plan = pipeline(site, lock, Store(cache.store), version=version, vault_password_file=password)
     log = reporter.run_log or cache.logs / "build.log"
     return plan, Context(cache, epoch_of(lock), log)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError, Problem
 
-from edgewright import block_device, blockmap, flash, significance
+from edgewright import block_device, blockmap, flash, significance, site_seed
 from edgewright.exits import ExitCode
 from edgewright.flash_source import is_compressed
 from edgewright.reporter import Reporter, amount, duration
@@ -36,6 +36,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--serial", metavar="SERIAL", help="the disk's serial number; a built-in disk is only taken with it"
     )
     parser.add_argument("--node", metavar="NAME", help="inventory host that a machine booted from this medium shall be")
+    parser.add_argument(
+        "--seed", type=Path, metavar="FILE", help="secrets for the medium's hosts, made by `edgewright seed`"
+    )
     parser.add_argument("--no-verify", action="store_true", help="do not read back what was written")
     parser.add_argument("--to-file", action="store_true", help="DEVICE is a file to write, not a disk")
     parser.add_argument("--yes", action="store_true", help="do not ask")
@@ -44,6 +47,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, reporter: Reporter) -> int:
     """Check, show the plan, ask, write, verify."""
     node = _node(options)
+    secrets = site_seed.SiteSeed.read(options.seed) if options.seed else None
     plan = _block_map(options, reporter)
     if not options.to_file:
         device = block_device.read(options.device)
@@ -56,13 +60,18 @@ def run(options: argparse.Namespace, reporter: Reporter) -> int:
     try:
         with reporter.step(f"Write {options.image} to {options.device}"):
             written = writer(options.image, options.device, plan, reporter, verify=not options.no_verify)
-            if node:
-                _name(options.device, node)
     except BaseException:
         if not options.to_file:
             reporter.warning(f"{options.device} is incomplete and will not boot.")
         raise
     took = time.monotonic() - started
+    if node:
+        _name(options.device, node)
+    if secrets:
+        with reporter.step(f"Put the seed onto {options.device}"):
+            if options.to_file:
+                options.device.chmod(0o600)
+            site_seed.place(options.device, secrets)
     reporter.info(
         f"{amount(written.size)} of {amount(plan.image_size)} written in {duration(took)}"
         f" ({amount(written.size / max(written.writing, 0.001))}/s)" + ("." if options.no_verify else ", and verified.")
@@ -77,6 +86,7 @@ def run(options: argparse.Namespace, reporter: Reporter) -> int:
             "verifying_seconds": round(written.verifying, 3),
             "verified": not options.no_verify,
             "node": node,
+            "seed": sorted(secrets.tars) if secrets else [],
         }
     )
     return ExitCode.OK

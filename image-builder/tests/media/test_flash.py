@@ -287,3 +287,81 @@ def test_what_is_not_a_host_name_is_no_nodes_name(beside: Path, tmp_path: Path, 
     assert done.returncode == 2
     assert "not a host name" in _errors(done)
     assert not (tmp_path / "file").exists()
+
+
+def _seed(folder: Path) -> Path:
+    """Make a seed's file with tar(1) and sha256sum(1)."""
+    content = folder / "content"
+    content.mkdir()
+    for host in ("till-01", "till-02"):
+        (content / f"{host}.tar").write_bytes(os.urandom(5000))
+    sums = sh("sh", "-c", f"cd {content} && sha256sum *.tar")
+    (content / "SHA256SUMS").write_text(sums)
+    seed = folder / "seed.tar"
+    sh("tar", "--create", f"--directory={content}", f"--file={seed}", "till-01.tar", "till-02.tar", "SHA256SUMS")
+    return seed
+
+
+def _has_seed(medium: Path, folder: Path, layout: Layout) -> bool:
+    """Whether mtools finds the seed's files on the medium's FAT partition, and nothing else beside them."""
+    out = folder / "out"
+    out.mkdir()
+    sh("mcopy", "-s", "-i", f"{medium}@@{layout.esp}", "::/edgewright/seed", out)
+    found = {path.name: path.read_bytes() for path in (out / "seed").iterdir()}
+    return found == {path.name: path.read_bytes() for path in (folder / "content").iterdir()}
+
+
+def test_a_seed_comes_onto_the_device_beside_a_name(
+    beside: Path, loop: MakeLoop, layout: Layout, tmp_path: Path
+) -> None:
+    device = loop(layout.size)
+    done = _flash(beside, device, "--yes", "--seed", _seed(tmp_path), "--node", "till-02")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["seed"] == ["till-01", "till-02"]
+    assert _has_seed(device, tmp_path, layout)
+    assert sh("mtype", "-i", f"{device}@@{layout.esp}", "::/edgewright/node") == "till-02\n"
+
+
+def test_a_file_with_a_seed_is_for_its_owner_alone_and_the_image_stays_without(
+    beside: Path, layout: Layout, tmp_path: Path
+) -> None:
+    target = tmp_path / "medium.raw"
+    done = _flash(beside, target, "--to-file", "--seed", _seed(tmp_path))
+    assert done.returncode == 0, done.stderr
+    assert target.stat().st_mode & 0o777 == 0o600
+    assert _has_seed(target, tmp_path, layout)
+    assert "EDGEWR" not in sh("mdir", "-i", f"{beside}@@{layout.esp}", "::/").upper()
+
+
+def test_a_seed_replaces_an_earlier_one(beside: Path, layout: Layout, tmp_path: Path) -> None:
+    place = f"{beside}@@{layout.esp}"
+    (tmp_path / "stale").write_text("of a host that is gone")
+    sh("mmd", "-i", place, "::/edgewright", "::/edgewright/seed")
+    sh("mcopy", "-i", place, tmp_path / "stale", "::/edgewright/seed/till-99.tar")
+    sh("rm", f"{beside}.bmap")
+    target = tmp_path / "medium.raw"
+    assert _flash(beside, target, "--to-file", "--seed", _seed(tmp_path)).returncode == 0
+    assert _has_seed(target, tmp_path, layout)
+
+
+def test_a_damaged_seed_is_noticed_before_anything_is_written(
+    beside: Path, loop: MakeLoop, layout: Layout, tmp_path: Path
+) -> None:
+    device = loop(layout.size)
+    seed = _seed(tmp_path)
+    _flip(seed, 1000)
+    done = _flash(beside, device, "--yes", "--seed", seed)
+    assert done.returncode == 2
+    assert "the seed is damaged" in _errors(done)
+    _untouched(device)
+
+
+def test_a_seed_for_which_the_medium_has_no_room_is_an_error(beside: Path, tmp_path: Path) -> None:
+    content = tmp_path / "content"
+    content.mkdir()
+    (content / "till-01.tar").write_bytes(bytes(41 * MIB))
+    (content / "SHA256SUMS").write_text(sh("sh", "-c", f"cd {content} && sha256sum *.tar"))
+    sh("tar", "--create", f"--directory={content}", f"--file={tmp_path}/seed.tar", "till-01.tar", "SHA256SUMS")
+    done = _flash(beside, tmp_path / "medium.raw", "--to-file", "--seed", tmp_path / "seed.tar")
+    assert done.returncode == 2
+    assert "has no room for the seed" in done.stderr

@@ -14,6 +14,7 @@ import pytest
 from edgewright.paths import node_dir
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from pathlib import Path
 
 PROGRAM = node_dir() / "root/usr/lib/edgewright/import-seed"
@@ -172,7 +173,7 @@ def cut(machine: Machine) -> None:
     tar.write_bytes(tar.read_bytes()[: tar.stat().st_size // 2])
 
 
-DAMAGES = {
+DAMAGES: dict[str, Callable[[Machine], object]] = {
     "a flipped bit": flip,
     "a cut file": cut,
     "no tar": lambda machine: (machine.seed / "till-01.tar").unlink(),

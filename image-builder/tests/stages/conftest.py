@@ -6,6 +6,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -19,8 +20,10 @@ from edgewright.tools.sandbox import as_root
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
+# A vaulted value of the inventory.
+SECRET = "correct horse battery staple"
 # What the sandbox itself calls in a tree, and what these tests run there.
-PROGRAMS = ("chroot", "env", "sh", "mkdir", "cp", "cat", "rm", "ln", "touch", "id")
+PROGRAMS = ("chroot", "env", "sh", "mkdir", "chmod", "cp", "cat", "rm", "ln", "touch", "id")
 
 
 @pytest.fixture
@@ -85,3 +88,31 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
             shutil.copy(library, target)
     (root / "etc/known").write_text("as installed\n")
     return root
+
+
+@pytest.fixture(scope="session")
+def inventory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An inventory of one host with one vaulted value; its password is in ``password`` beside it."""
+    folder = tmp_path_factory.mktemp("inventories")
+    site = folder / "site"
+    (site / "host_vars").mkdir(parents=True)
+    (folder / "password").write_text("open sesame\n")
+    (site / "hosts.yml").write_text("---\nall:\n  hosts:\n    box:\n")
+    vault = [
+        sys.executable,
+        "-m",
+        "ansible",
+        "vault",
+        "encrypt_string",
+        "--vault-password-file",
+        str(folder / "password"),
+    ]
+    text = subprocess.run(
+        [*vault, "--name", "wifi_password", SECRET],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "LC_ALL": "C.UTF-8"},
+    ).stdout
+    (site / "host_vars/box.yml").write_text(f"---\nedge_site: tiny\nedge_runtime: podman\n{text}")
+    return site

@@ -7,97 +7,30 @@ what a role would.
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
-from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from typing import TYPE_CHECKING
 
 import pytest
 from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError
-from edgewright.lockfile import Lock
-from edgewright.site import load_site
-from edgewright.stages.node_layers import NodeLayer
-from edgewright.stages.stage import Context, Stage
-from edgewright.store import Store
 from edgewright.tools.process import ToolError
 from edgewright.tools.sandbox import as_root
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
+from .conftest import SECRET
+from .role_scripts import layer_of
 
-    from edgewright.stages.install import Install
-    from edgewright.stages.tools_tree import ToolsTree
+if TYPE_CHECKING:
+    from edgewright.stages.stage import Context
 
 pytestmark = pytest.mark.usefixtures("namespaces")
-SECRET = "correct horse battery staple"
-
-
-@dataclass
-class Tree(Stage):
-    """``<out>/tree``: a copy of a tree with a script in place of python3."""
-
-    source: Path
-    script: str
-
-    name: ClassVar[str] = "tree"
-    title: ClassVar[str] = "Tree"
-
-    def inputs(self) -> Mapping[str, Any]:
-        """The script."""
-        return {"script": self.script}
-
-    def run(self, context: Context, out: Path) -> None:
-        """Copy it."""
-        del context
-        as_root(["cp", "-a", self.source, out / "tree"])
-        python = out / "tree/usr/bin/python3"
-        python.write_text(f"#!/bin/sh\nset -eu\n{self.script}\n")
-        python.chmod(0o755)
-
-
-@pytest.fixture(scope="module")
-def inventory(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """An inventory of one host with one vaulted value; its password is in ``password`` beside it."""
-    folder = tmp_path_factory.mktemp("inventories")
-    site = folder / "site"
-    (site / "host_vars").mkdir(parents=True)
-    (folder / "password").write_text("open sesame\n")
-    (site / "hosts.yml").write_text("---\nall:\n  hosts:\n    box:\n")
-    vault = [
-        sys.executable,
-        "-m",
-        "ansible",
-        "vault",
-        "encrypt_string",
-        "--vault-password-file",
-        str(folder / "password"),
-    ]
-    text = subprocess.run(
-        [*vault, "--name", "wifi_password", SECRET],
-        capture_output=True,
-        text=True,
-        check=True,
-        env={**os.environ, "LC_ALL": "C.UTF-8"},
-    ).stdout
-    (site / "host_vars/box.yml").write_text(f"---\nedge_site: tiny\nedge_runtime: podman\n{text}")
-    return site
 
 
 def configure(context: Context, tree: Path, inventory: Path, script: str) -> Path:
     """Make the layer of a phase that does what ``script`` says; return the folder with etc and var."""
-    password = inventory.with_name("password")
-    site = load_site(inventory, vault_password_file=password)
-    install = Tree(tree, script)
-    install.build(context)
-    tools = cast("ToolsTree", install)
-    layer = NodeLayer(
-        site, site.hosts[0], cast("Install", install), tools, Lock(), Store(context.cache.store), password
-    )
+    layer = layer_of(context, tree, inventory, script)
     try:
         layer.build(context)
     finally:
-        known = install.output(context.cache) / "tree/etc/known"
+        known = layer.install.output(context.cache) / "tree/etc/known"
         assert known.read_text() == "as installed\n", "a layer must not change the tree that it is a difference to"
     return layer.output(context.cache) / "layer"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import stat
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
 
@@ -19,6 +19,7 @@ class Entry:
         mode: permission bits of a file or directory.
         owner: user name of a file or directory.
         group: group name of a file or directory.
+        keep: a directory that is there already may have any mode, owner and group.
     """
 
     path: str
@@ -27,6 +28,7 @@ class Entry:
     mode: int = 0
     owner: str = "root"
     group: str = "root"
+    keep: bool = False
 
     def describe(self) -> str:
         """Return what a diff shows of it: one head line, then the content of a file."""
@@ -52,7 +54,7 @@ def changes(wanted: Iterable[Entry], look: Look) -> list[tuple[Entry, Entry]]:
     found = []
     for entry in sorted(wanted, key=lambda entry: (order[entry.kind], entry.path if entry.kind == "directory" else "")):
         now = look(entry.path)
-        if now != entry:
+        if now != replace(entry, keep=False) and not (entry.keep and now.kind == entry.kind):
             found.append((now, entry))
     return found
 

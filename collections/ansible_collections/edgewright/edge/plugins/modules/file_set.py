@@ -26,6 +26,7 @@ options:
       mode: {description: Permissions., type: raw, default: "0755"}
       owner: {description: User name., type: str, default: root}
       group: {description: Group name., type: str, default: root}
+      keep: {description: A folder that is there already stays as it is., type: bool, default: false}
   files:
     description: Files that must have this content and these permissions.
     type: list
@@ -125,7 +126,11 @@ ARGUMENTS = {
         "type": "list",
         "elements": "dict",
         "default": [],
-        "options": {**_OWNED, "mode": {"type": "raw", "default": "0755"}},
+        "options": {
+            **_OWNED,
+            "mode": {"type": "raw", "default": "0755"},
+            "keep": {"type": "bool", "default": False},
+        },
     },
     "files": {
         "type": "list",
@@ -219,7 +224,7 @@ def _own(path: Path, entry: Entry) -> None:
 def desired(parameters: dict[str, Any]) -> list[Entry]:
     """Return the parameters as entries; raises ValueError for a mode that is none, or a path given twice."""
     entries = [
-        Entry(item["path"], "directory", b"", _mode(item), item["owner"], item["group"])
+        Entry(item["path"], "directory", b"", _mode(item), item["owner"], item["group"], item["keep"])
         for item in parameters["directories"]
     ]
     entries += [

@@ -104,3 +104,19 @@ def test_half_written_files_never_have_the_name(run_module, tmp_path, mine):
     result = run_module("file_set", files=[{"path": str(tmp_path / "no" / "x"), "content": "", **mine}])
     assert f"{tmp_path}/no/x cannot be made a file" in result["msg"]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_folder_to_keep_is_made_once_and_then_left_as_it_is(run_module, tmp_path, mine):
+    folder = {"path": str(tmp_path / "d"), "mode": "0700", "keep": True, **mine}
+    assert run_module("file_set", directories=[folder])["changed"]
+    assert stat.S_IMODE((tmp_path / "d").stat().st_mode) == 0o700
+    (tmp_path / "d").chmod(0o751)
+    assert not run_module("file_set", directories=[folder])["changed"]
+    assert run_module("file_set", directories=[{**folder, "keep": False}])["changed"]
+    assert stat.S_IMODE((tmp_path / "d").stat().st_mode) == 0o700
+
+
+def test_a_file_where_a_folder_is_to_be_kept_is_refused(run_module, tmp_path, mine):
+    (tmp_path / "d").write_text("")
+    result = run_module("file_set", directories=[{"path": str(tmp_path / "d"), "keep": True, **mine}])
+    assert "is a file, and should be a directory" in result["msg"]
