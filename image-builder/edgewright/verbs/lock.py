@@ -33,10 +33,12 @@ def run(options: argparse.Namespace, reporter: Reporter) -> int:
     from edgewright.resolve_changes import changes
     from edgewright.resolve_request import request_of
     from edgewright.site import load_site
+    from edgewright.site_check import refuse_bad_site
     from edgewright.store import Store
 
     with reporter.step("read the inventory"):
         site = load_site(options.inventory, vault_password_file=options.vault_password_file)
+        refuse_bad_site(site)
         request = request_of(site)
     old = Lock.load(site.lock_path) if site.lock_path.exists() else Lock()
     cache = Cache(options.cache)

@@ -157,7 +157,8 @@ def test_relocking_keeps_pins_but_looks_at_local_files_again(store: Store, tmp_p
 def _inventory(folder: Path, **variables: Any) -> Path:
     (folder / "group_vars").mkdir(parents=True)
     (folder / "hosts.yml").write_text("all:\n  hosts:\n    box: {}\n")
-    (folder / "group_vars" / "all.yml").write_text(yaml.safe_dump({"edge_site": "test", **variables}, sort_keys=False))
+    everything = {"edge_site": "test", "edge_runtime": "podman", **variables}
+    (folder / "group_vars" / "all.yml").write_text(yaml.safe_dump(everything, sort_keys=False))
     return folder
 
 
@@ -186,11 +187,12 @@ def _lock(inventory: Path, cache: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_lock_refuses_images_of_a_registry_with_line_and_remedy(tmp_path: Path) -> None:
-    service = {"name": "x", "image": "registry.invalid/server:1", "models": []}
+    model = {"name": "m", "source": "https://models.invalid/m.onnx"}
+    service = {"name": "x", "image": "registry.invalid/server:1", "port": 8000, "models": [model]}
     inventory = _inventory(tmp_path / "site", edge_inference_services=[service])
     result = _lock(inventory, tmp_path / "cache")
     assert result.returncode == 2
-    assert "group_vars/all.yml:4: edge_inference_services[0].image: container images from a registry" in result.stderr
+    assert "group_vars/all.yml:5: edge_inference_services[0].image: this site's runtime takes no" in result.stderr
     assert "found registry.invalid/server:1" in result.stderr
     assert not (inventory / "site.lock.yml").exists()
 

@@ -35,7 +35,7 @@ class Bench:
         self.store = Store(self.cache / "store")
         (self.inventory / "group_vars").mkdir(parents=True)
         (self.inventory / "hosts.yml").write_text(HOSTS)
-        (self.inventory / "group_vars" / "all.yml").write_text("edge_site: bench\n")
+        (self.inventory / "group_vars" / "all.yml").write_text("edge_site: bench\nedge_runtime: podman\n")
         self.packages = {package.name: package for _, package in debs}
         for deb, package in debs:
             web.files[f"/{package.path}"] = deb.read_bytes()
