@@ -125,12 +125,15 @@ def store(cache: Path) -> Iterator[Leftover]:
 
 
 def outputs(folder: Path, site: str) -> Iterator[Leftover]:
-    """Find what ``build`` writes for a site: the image and its evidence, nothing else that lies beside them."""
+    """Find what ``build`` and ``seed`` write for a site: the image and its evidence, nothing else that lies beside."""
     if folder.is_dir():
         for path in sorted(folder.iterdir()):
             ours = path.name in _EVIDENCE or path.name in {f"{site}.raw", f"{site}.raw.bmap", f"{site}.spdx.json"}
             if ours and path.is_file() and not path.is_symlink():
                 yield Leftover("output", path)
+    seed = folder.absolute().parent / f"{site}.seed.tar"
+    if seed.is_file() and not seed.is_symlink():
+        yield Leftover("output", seed)
 
 
 def remove(leftover: Leftover, scratch: Path) -> bool:

@@ -92,6 +92,13 @@ def test_output_is_the_image_and_its_evidence_alone(edgewright: Run, inventory: 
     assert [path.name for path in output.iterdir()] == ["holiday.jpg"]
 
 
+def test_the_seed_beside_the_output_goes_with_it(edgewright: Run, inventory: Write, tmp_path: Path) -> None:
+    for name in ("test.seed.tar", "other.seed.tar"):
+        (tmp_path / name).write_text("x")
+    assert edgewright("clean", "-i", inventory({}), "--output", "elsewhere").returncode == 0
+    assert sorted(path.name for path in tmp_path.glob("*.seed.tar")) == ["other.seed.tar"]
+
+
 def test_an_emptied_output_folder_goes(edgewright: Run, inventory: Write, tmp_path: Path) -> None:
     output = tmp_path / "elsewhere"
     output.mkdir()

@@ -65,6 +65,13 @@ def test_nobody_is_asked_for_the_time(host: Any) -> None:
     assert not host.service("systemd-timesyncd").is_running
 
 
+def test_secret_files_are_for_root_alone_and_folders_that_were_there_stay_as_they_are(host: Any) -> None:
+    for path, content in {"/etc/uplink/keys/site.key": "open sesame\n", "/etc/ssh/uplink.key": "open too\n"}.items():
+        file = host.file(path)
+        assert (file.user, file.group, file.mode, file.content_string) == ("root", "root", 0o600, content)
+    assert [host.file(path).mode for path in ("/etc/uplink", "/etc/uplink/keys", "/etc/ssh")] == [0o700, 0o700, 0o755]
+
+
 def test_ssh_admits_keys_of_the_inventory_only(host: Any) -> None:
     lines = host.check_output("sshd -T -C user=edge").splitlines()
     settings = dict(line.split(" ", 1) for line in lines if " " in line)
