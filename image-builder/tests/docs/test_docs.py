@@ -124,8 +124,8 @@ def test_role_readmes_are_up_to_date() -> None:
 def test_every_role_of_the_site_playbook_has_a_readme() -> None:
     (play,) = yaml.safe_load((ROOT / "playbooks" / "site.yml").read_text())
     roles = ROOT / "collections/ansible_collections/edgewright/edge/roles"
-    for role in play["roles"]:
-        assert (roles / role["role"].rpartition(".")[2] / "README.md").is_file()
+    for role in {role for names in play["vars"]["edgewright_runtimes"].values() for role in names}:
+        assert (roles / role / "README.md").is_file()
 
 
 def test_the_changelog_has_the_versions_of_the_package() -> None:

@@ -1,4 +1,4 @@
-"""The HTTPS port 6443 of a server: Kubernetes' API for those with a certificate, and the supervisor for those with a token.
+"""The HTTPS port 6443 of a server: Kubernetes' API for those with a certificate, the supervisor for those with a token.
 
 A joined server hands requests on to the first one, as etcd's members would agree; when that does not answer it reads
 from its own copy and writes nothing.
@@ -53,14 +53,14 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: Api
 
-    def log_message(self, format: str, *args: Any) -> None:
+    def log_message(self, format: str, *args: Any) -> None:  # noqa: A002 (its base class calls it so)
         """Leave requests out of the log."""
 
     def do_GET(self) -> None:
         """Answer."""
         self._answer()
 
-    do_POST = do_PUT = do_PATCH = do_DELETE = do_GET
+    do_POST = do_PUT = do_PATCH = do_DELETE = do_GET  # noqa: N815 (as http.server looks for them)
 
     def _answer(self) -> None:
         self.connection.settimeout(60)
@@ -103,13 +103,16 @@ class Handler(BaseHTTPRequestHandler):
         if path in ("/readyz", "/livez", "/healthz"):
             return (200, b"ok") if owner.is_ready else (500, b"[-]etcd failed")
         if path.startswith("/v1-k3s/"):
-            return Supervisor(owner, groups, self.headers).answer(
+            return Supervisor(owner, groups, {name.lower(): value for name, value in self.headers.items()}).answer(
                 self.command, path.removeprefix("/v1-k3s/"), query, body
             )
-        if not groups & (_ADMIN | {"system:nodes", "node"}):
+        allowed = groups & (_ADMIN | ({"system:nodes", "node"} if self.command == "GET" else set()))
+        if not allowed:
             raise ApiError(403, "Forbidden", "Forbidden")
-        if self.command != "GET" and not groups & _ADMIN:
-            raise ApiError(403, "Forbidden", "Forbidden")
+        return self._kubernetes(path, query, body)
+
+    def _kubernetes(self, path: str, query: dict[str, str], body: bytes) -> tuple[int, Any]:
+        owner = self.server.owner
         if owner.leader:
             try:
                 return owner.leader.request(self.command, self.path, body, dict(self.headers))

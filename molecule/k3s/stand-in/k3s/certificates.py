@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import subprocess
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 AUTHORITY = "server-ca"
 _DAYS, _AUTHORITY_DAYS = 365, 3650
@@ -45,7 +48,13 @@ def issue(folder: Path, name: str, subject: str, names: list[str] | None = None,
         extensions = "extendedKeyUsage=clientAuth\n"
     file = folder / f"{name}.ext"
     file.write_text(extensions, encoding="ascii")
-    signer = ["-CA", folder / f"{AUTHORITY}.crt", "-CAkey", folder / f"{AUTHORITY}.key", "-CAcreateserial"]
+    signer: list[str | Path] = [
+        "-CA",
+        folder / f"{AUTHORITY}.crt",
+        "-CAkey",
+        folder / f"{AUTHORITY}.key",
+        "-CAcreateserial",
+    ]
     _openssl("x509", "-req", *signer, "-days", str(days), "-extfile", file, "-out", certificate, given=request)
     file.unlink()
 

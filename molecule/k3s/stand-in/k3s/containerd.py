@@ -1,7 +1,7 @@
 """containerd's folder: which images a node has, and the archives they come from (pkg/agent/containerd/watcher.go).
 
-``meta.db`` is no bbolt database, but begins like one: two meta pages with bbolt's magic number and checksum. A node whose
-meta pages are both broken has a store that does not open, as after a power cut.
+``meta.db`` is no bbolt database, but begins like one: two meta pages with bbolt's magic number and checksum. A node
+whose meta pages are both broken has a store that does not open, as after a power cut.
 """
 
 from __future__ import annotations
@@ -11,10 +11,12 @@ import json
 import struct
 import tarfile
 import time
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from k3s.log import fatal, info, log
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _PAGE = 4096
 _MAGIC = 0xED0CDAED

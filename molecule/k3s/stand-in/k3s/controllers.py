@@ -1,4 +1,4 @@
-"""What a first server does by itself: applies manifests, runs pods where their images are, tells which nodes are silent.
+"""What a first server does by itself: applies manifests, has pods run where their images are, finds silent nodes.
 
 A joined server only copies what the first one has written.
 """
@@ -12,7 +12,6 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import yaml
-
 from k3s.log import info, log
 from k3s.resources import ApiError, Resources, now
 

@@ -10,8 +10,10 @@ import json
 import sqlite3
 import threading
 from contextlib import closing
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS kine (
@@ -40,7 +42,7 @@ class Datastore:
         row = self._row(key)
         return json.loads(row[2]) if row and not row[1] else None
 
-    def list(self, prefix: str) -> list[Any]:
+    def values(self, prefix: str) -> list[Any]:
         """Return the values of all keys with a prefix, in the order of the keys."""
         with self._lock:
             rows = self._connection.execute(f"{_NEWEST} AND substr(name, 1, ?) = ?", (len(prefix), prefix)).fetchall()
@@ -67,11 +69,12 @@ class Datastore:
 
     def since(self, revision: int) -> list[list[Any]]:
         """Return the rows after a revision, as JSON can carry them."""
-        columns = "id, name, created, deleted, create_revision, prev_revision, lease, CAST(value AS TEXT)"
+        query = (
+            "SELECT id, name, created, deleted, create_revision, prev_revision, lease, CAST(value AS TEXT) "
+            "FROM kine WHERE id > ?"
+        )
         with self._lock:
-            return [
-                list(row) for row in self._connection.execute(f"SELECT {columns} FROM kine WHERE id > ?", (revision,))
-            ]
+            return [list(row) for row in self._connection.execute(query, (revision,))]
 
     def take(self, rows: list[list[Any]]) -> None:
         """Add rows of another datastore."""
@@ -92,7 +95,8 @@ class Datastore:
     def _row(self, key: str) -> tuple[int, int, bytes] | None:
         query = "SELECT id, deleted, value FROM kine WHERE name = ? ORDER BY id DESC LIMIT 1"
         with self._lock:
-            return self._connection.execute(query, (key,)).fetchone()
+            row: tuple[int, int, bytes] | None = self._connection.execute(query, (key,)).fetchone()
+        return row
 
     def _write(self, key: str, value: str, *, deleted: bool) -> int:
         with self._lock:

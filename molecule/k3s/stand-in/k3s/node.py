@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-
 from k3s.client import Client
 from k3s.containerd import Containerd
 from k3s.log import fatal, info, log
@@ -23,7 +22,9 @@ _BEAT_SECONDS = 2
 _RETRY_SECONDS = 2
 _INFO = {
     **dict.fromkeys(("machineID", "systemUUID", "kernelVersion", "osImage", "kubeProxyVersion"), "stand-in"),
-    **{"containerRuntimeVersion": "containerd://stand-in", "operatingSystem": "linux", "architecture": "amd64"},
+    "containerRuntimeVersion": "containerd://stand-in",
+    "operatingSystem": "linux",
+    "architecture": "amd64",
 }
 _KERNEL = {"vm/overcommit_memory": 1, "vm/panic_on_oom": 0, "kernel/panic": 10, "kernel/panic_on_oops": 1}
 
@@ -86,14 +87,12 @@ class Node:
                 code, _ = client.request("GET", "/v1-k3s/config")
                 if code == 200:
                     return client
-                log(
-                    "error",
-                    f"Failed to validate connection to cluster at {self.url}: {self.url}/v1-k3s/config: {code} Unauthorized",
-                )
+                why = f"{self.url}/v1-k3s/config: {code} Unauthorized"
             except TokenError as error:
-                log("error", f"Failed to validate connection to cluster at {self.url}: {error}")
+                why = str(error)
             except OSError as error:
-                log("error", f"Failed to validate connection to cluster at {self.url}: failed to get CA certs: {error}")
+                why = f"failed to get CA certs: {error}"
+            log("error", f"Failed to validate connection to cluster at {self.url}: {why}")
             time.sleep(_RETRY_SECONDS)
 
     def _check_addresses(self) -> None:
@@ -116,11 +115,11 @@ class Node:
         files = [Path(value) for key, _, value in named if key == "config"] + sorted(folder.glob("*.conf"))
         for file in files:
             try:
-                content = yaml.safe_load(file.read_text(encoding="utf-8"))
-                if content["kind"] != "KubeletConfiguration":
-                    raise ValueError(f"kind is {content['kind']}")
-            except (OSError, yaml.YAMLError, TypeError, KeyError, ValueError) as error:
-                fatal(f"Error: kubelet exited: failed to load kubelet config file, path: {file}, error: {error}")
+                kind = yaml.safe_load(file.read_text(encoding="utf-8"))["kind"]
+            except (OSError, yaml.YAMLError, TypeError, KeyError) as error:
+                kind = repr(error)
+            if kind != "KubeletConfiguration":
+                fatal(f"Error: kubelet exited: failed to load kubelet config file, path: {file}, error: kind is {kind}")
         if self.settings.get("protect-kernel-defaults"):
             for name, wanted in _KERNEL.items():
                 if int(Path("/proc/sys", name).read_text(encoding="ascii")) != wanted:

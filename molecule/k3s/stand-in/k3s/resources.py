@@ -8,9 +8,10 @@ from __future__ import annotations
 import datetime
 import uuid
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from k3s.datastore import Datastore
+if TYPE_CHECKING:
+    from k3s.datastore import Datastore
 
 _BUILT_IN = {
     "v1": "nodes:Node:cluster namespaces:Namespace:cluster persistentvolumes:PersistentVolume:cluster pods:Pod "
@@ -82,7 +83,7 @@ class Resources:
             for entry in entries.split():
                 name, kind, *cluster = entry.split(":")
                 found.append(Resource(group_version, name, kind, not cluster))
-        for definition in self.store.list("/registry/apiextensions.k8s.io/customresourcedefinitions/"):
+        for definition in self.store.values("/registry/apiextensions.k8s.io/customresourcedefinitions/"):
             spec = definition["spec"]
             for version in spec["versions"]:
                 group_version = f"{spec['group']}/{version['name']}"
@@ -113,7 +114,7 @@ class Resources:
 
     def list(self, resource: Resource, namespace: str, selectors: dict[str, str]) -> dict[str, Any]:
         """Return a list of objects; ``selectors`` are labelSelector and fieldSelector with equalities."""
-        items = [item for item in self.store.list(resource.key(namespace, "")) if _selected(item, selectors)]
+        items = [item for item in self.store.values(resource.key(namespace, "")) if _selected(item, selectors)]
         metadata = {"resourceVersion": str(self.store.revision())}
         return {
             "kind": f"{resource.kind}List",
@@ -161,6 +162,8 @@ class Resources:
         """Remove an object, and return it; raises ApiError 404."""
         found = self.get(resource, namespace, name)
         self.store.delete(resource.key(namespace, name))
+        if resource.name == "nodes":  # pkg/nodepassword: another machine may take the name
+            self.store.delete(f"/registry/secrets/kube-system/{name}.node-password.k3s")
         return found
 
 

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-
 from k3s import certificates, controllers, datastore, encryption, settings
 from k3s.api import Api
 from k3s.client import Client
@@ -137,8 +136,9 @@ class Server:
         flag.touch(0o600)
         log(
             "error",
-            'Shutdown request received: "Managed etcd cluster membership has been reset, restart without --cluster-reset '
-            'flag now. Backup and delete ${datadir}/server/db on each peer etcd server and rejoin the nodes"',
+            'Shutdown request received: "Managed etcd cluster membership has been reset, restart without '
+            "--cluster-reset flag now. Backup and delete ${datadir}/server/db on each peer etcd server and rejoin the "
+            'nodes"',
         )
         os._exit(0)
 
@@ -173,6 +173,14 @@ class Server:
             fatal(f"Error: preparing server: failed to get CA certs: {url}/cacerts: {error}")
         if code != 200:
             fatal(f"Error: preparing server: failed to bootstrap cluster data: {url}/v1-k3s/server-bootstrap: {code}")
+        self._compare(theirs)
+        for name, content in theirs["authority"].items():
+            (self.tls / name).touch(0o600)
+            (self.tls / name).write_text(content, encoding="ascii")
+        self.follow()
+
+    def _compare(self, theirs: dict[str, Any]) -> None:
+        """End where the first server has another cluster, or other settings that all must have in common."""
         if self.store.get(_CLUSTER) not in (None, theirs["cluster"]):
             fatal("Error: etcd cluster join failed: member has data of another cluster: delete server/db and rejoin")
         for name, value in self.critical().items():
@@ -180,10 +188,6 @@ class Server:
                 log("warning", f"critical configuration mismatched: {name}")
         if self.critical() != theirs["critical"]:
             fatal("Error: preparing server: critical configuration value mismatch between servers")
-        for name, content in theirs["authority"].items():
-            (self.tls / name).touch(0o600)
-            (self.tls / name).write_text(content, encoding="ascii")
-        self.follow()
 
     def follow(self) -> None:
         """Copy what the first server has written since."""
@@ -217,7 +221,7 @@ class Server:
             self.password = Token.parse(text).password if text.strip() else secrets.token_hex(16)
         except TokenError as error:
             fatal(f"Error: preparing server: {error}")
-        known = self.store.list(_BOOTSTRAP)
+        known = self.store.values(_BOOTSTRAP)
         mine = self.store.get(_BOOTSTRAP + _digest(self.password)[:12])
         if known and mine is None:
             fatal("Error: preparing server: bootstrap data already found and encrypted with different token")
@@ -263,8 +267,7 @@ class Server:
     def _certify(self) -> None:
         certificates.authority(self.tls)
         names = ["IP:127.0.0.1", "DNS:localhost", "DNS:kubernetes", f"DNS:{self.node_name}"]
-        for name in [*self.settings.get("tls-san", []), *self.settings.get("node-ip", [])]:
-            names.append(f"{'IP' if name.replace('.', '').isdigit() or ':' in name else 'DNS'}:{name}")
+        names += [_alternative(name) for name in self.settings.get("tls-san", []) + self.settings.get("node-ip", [])]
         subjects = {"serving-kube-apiserver": "/CN=kube-apiserver", "client-admin": "/O=system:masters/CN=system:admin"}
         for name, subject in subjects.items():
             file = self.tls / f"{name}.crt"
@@ -323,6 +326,10 @@ def kubeconfig(url: str, tls: Path, client: Path) -> dict[str, Any]:
         "contexts": [{"name": "default", "context": {"cluster": "default", "user": "default"}}],
         "current-context": "default",
     }
+
+
+def _alternative(name: str) -> str:
+    return f"{'IP' if name.replace('.', '').isdigit() or ':' in name else 'DNS'}:{name}"
 
 
 def _digest(text: str) -> str:

@@ -191,28 +191,35 @@ def _listed(value: Any) -> list[Any]:
 
 def _typed(name: str, kind: str, value: Any) -> Any:
     if kind in (_LIST, _CIDRS, _ADDRESSES):
-        items = [part for item in _listed(value) for part in (str(item).split(",") if kind != _LIST else [str(item)])]
-        if kind == _CIDRS:
-            for item in items:
-                ipaddress.ip_network(item)
-        if kind == _ADDRESSES:
-            for item in items:
-                ipaddress.ip_address(item)
-        if name == "disable" and (strange := sorted(set(items) - _DISABLED)):
-            raise ValueError(f"invalid component {', '.join(strange)}")
-        return items
+        return _items(name, kind, value)
     if isinstance(value, (list, dict)) or value is None:
         raise ValueError("one value is expected")
+    text = str(value)
     if kind == _BOOL:
-        if str(value).lower() not in ("true", "false", "1", "0", "t", "f"):
+        if text.lower() not in ("true", "false", "1", "0", "t", "f"):
             raise ValueError("parse error")
-        return str(value).lower() in ("true", "1", "t")
+        return text.lower() in ("true", "1", "t")
     if kind == _NUMBER:
         return int(value)
-    if kind == _DURATION and not re.fullmatch(r"([0-9.]+(ns|us|ms|s|m|h))+|0", str(value)):
+    _check(name, kind, text)
+    return text
+
+
+def _items(name: str, kind: str, value: Any) -> list[str]:
+    items = [str(item) for item in _listed(value)]
+    if kind != _LIST:
+        items = [part for item in items for part in item.split(",")]
+        for item in items:
+            (ipaddress.ip_network if kind == _CIDRS else ipaddress.ip_address)(item)
+    if name == "disable" and (strange := sorted(set(items) - _DISABLED)):
+        raise ValueError(f"invalid component {', '.join(strange)}")
+    return items
+
+
+def _check(name: str, kind: str, text: str) -> None:
+    if kind == _DURATION and not re.fullmatch(r"([0-9.]+(ns|us|ms|s|m|h))+|0", text):
         raise ValueError("parse error")
-    if name in _CHOICES and str(value) not in _CHOICES[name]:
+    if name in _CHOICES and text not in _CHOICES[name]:
         raise ValueError(f"expected one of {', '.join(sorted(_CHOICES[name]))}")
-    if name == "server" and not str(value).startswith("https://"):
+    if name == "server" and not text.startswith("https://"):
         raise ValueError("only https:// URLs are supported")
-    return str(value)

@@ -31,18 +31,22 @@ class Supervisor:
             return 200, self._node(json.loads(body))
         if not self.groups & {"server", "system:masters"}:
             raise ApiError(403, "Forbidden", "Forbidden")
+        return 200, self._administer(method, path, query, body)
+
+    def _administer(self, method: str, path: str, query: dict[str, str], body: bytes) -> Any:
+        """Answer one who proved the servers' token."""
         if path == "server-bootstrap":
-            return 200, self.owner.bootstrap()
+            return self.owner.bootstrap()
         if path == "rows":
-            return 200, self.owner.rows(int(query.get("since", "0")))
+            return self.owner.rows(int(query.get("since", "0")))
         if path == "token" and method == "PUT":
-            return 200, self._forwarded("PUT", "token", body) or self.owner.rotate_token(json.loads(body)["newToken"])
+            return self._forwarded("PUT", "token", body) or self.owner.rotate_token(json.loads(body)["newToken"])
         if path == "encrypt/status":
-            return 200, encryption.status(self.owner.cred)
+            return encryption.status(self.owner.cred)
         if path == "encrypt/config" and method == "PUT":
-            return 200, encryption.rotate(self.owner.cred)
+            return encryption.rotate(self.owner.cred)
         if path == "db/snapshot" and method == "POST":
-            return 200, snapshots.answer(self.owner, json.loads(body))
+            return snapshots.answer(self.owner, json.loads(body))
         raise ApiError(404, "NotFound", "the server could not find the requested resource")
 
     def _forwarded(self, method: str, path: str, body: bytes) -> Any:
@@ -58,7 +62,7 @@ class Supervisor:
         """Admit a node, or refuse one that has the name of another (pkg/nodepassword)."""
         if self.owner.leader:
             return self.owner.leader.request("GET", "/v1-k3s/client-kubelet.crt", None, dict(self.headers))
-        name, password = self.headers["k3s-Node-Name"], self.headers["k3s-Node-Password"]
+        name, password = self.headers["k3s-node-name"], self.headers["k3s-node-password"]
         digest = hashlib.sha256(password.encode()).hexdigest()
         resources = self.owner.resources
         secrets = resources.named("v1", "secrets")

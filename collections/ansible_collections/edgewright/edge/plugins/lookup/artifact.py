@@ -27,6 +27,17 @@ options:
     type: str
     env:
       - name: EDGEWRIGHT_CACHE
+  verify:
+    description:
+      - Whether the file's content is compared with its digest too, and not only its size. A file that did not change is
+        read once for all hosts.
+    type: bool
+    default: false
+  program_for:
+    description:
+      - Debian architecture of the machine that is to run the file; it must be an ELF program for that.
+    type: str
+    choices: [amd64, arm64, armhf]
 """
 
 EXAMPLES = r"""
@@ -45,6 +56,7 @@ _raw:
 """
 
 import functools
+import hashlib
 import os
 from pathlib import Path
 from typing import Any
@@ -54,6 +66,7 @@ from ansible.errors import AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
 from ansible_collections.edgewright.edge.plugins.module_utils.artifact_pin import LOCK_NAME, Pin, pin_of
 from ansible_collections.edgewright.edge.plugins.module_utils.artifact_source import parse_source
+from ansible_collections.edgewright.edge.plugins.module_utils.elf import check_program
 from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError, Problem, Problems
 from ansible_collections.edgewright.edge.plugins.module_utils.fields import UnfitError
 
@@ -70,7 +83,13 @@ class LookupModule(LookupBase):  # type: ignore[misc]
         paths: list[str] = []
         for term in terms:
             with problems.collecting():
-                paths.append(str(_locate(str(term), folder, cache / "store")))
+                path = _locate(str(term), folder, cache / "store")
+                if self.get_option("verify"):
+                    _verify(path, str(term))
+                if architecture := self.get_option("program_for"):
+                    with path.open("rb") as stream:
+                        check_program(stream.read(64), architecture, where=str(term))
+                paths.append(str(path))
         try:
             problems.raise_if_any()
         except EdgeError as error:
@@ -102,6 +121,22 @@ def _locate(source: str, folder: str | None, store: Path) -> Path:
         remedy = f"Delete {path}, then run 'edgewright fetch'."
         raise EdgeError(Problem(source, "is damaged in the store", f"{found} bytes", f"{pin.size} bytes", remedy))
     return path
+
+
+def _verify(path: Path, source: str) -> None:
+    """Compare a file with the digest that it is named by."""
+    status = path.stat()
+    digest = _digest(path, status.st_mtime_ns, status.st_size)
+    if digest != path.name:
+        remedy = f"Delete {path}, then run 'edgewright fetch'."
+        problem = Problem(source, "is damaged in the store", f"sha256:{digest}", f"sha256:{path.name}", remedy)
+        raise EdgeError(problem)
+
+
+@functools.lru_cache(maxsize=64)
+def _digest(path: Path, _stamp: int, _size: int) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def _built(source: str, folder: str | None, store: Path) -> Path:

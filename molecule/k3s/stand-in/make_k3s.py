@@ -2,7 +2,7 @@
 """Make the stand-in for k3s one program, as k3s is one: an x86-64 ELF file, so that checks of a binary hold for it too.
 
 The file begins with a few instructions that run ``/usr/bin/python3 <this file> <arguments…>``; the zip archive behind
-them is what Python then runs. Usage: ``build.py FILE``; the same inputs give the same bytes.
+them is what Python then runs. Usage: ``make_k3s.py FILE``; the same inputs give the same bytes.
 """
 
 from __future__ import annotations
