@@ -10,8 +10,11 @@ from ansible_collections.edgewright.edge.plugins.module_utils.errors import Edge
 
 
 def configured_password_file() -> Path | None:
-    """Return the password file that the environment names (``ANSIBLE_VAULT_PASSWORD_FILE``), if it names one."""
-    configured = os.environ.get("ANSIBLE_VAULT_PASSWORD_FILE")
+    """Return the password file that ``ANSIBLE_VAULT_PASSWORD_FILE`` or Ansible's configuration names, if one does."""
+    from ansible import constants
+
+    # read here, not from `constants`, which keeps what the environment said when Ansible was first imported
+    configured = os.environ.get("ANSIBLE_VAULT_PASSWORD_FILE") or constants.DEFAULT_VAULT_PASSWORD_FILE
     return Path(configured).expanduser() if configured else None
 
 
@@ -33,10 +36,9 @@ def use_vault_secrets(loader: Any, password_file: Path | None) -> None:
     for entry in constants.DEFAULT_VAULT_IDENTITY_LIST or []:
         identity, _, path = entry.rpartition("@")
         files.append((identity or constants.DEFAULT_VAULT_IDENTITY, Path(path)))
-    # read here, not from `constants`, which keeps what the environment said when Ansible was first imported
-    configured = os.environ.get("ANSIBLE_VAULT_PASSWORD_FILE") or constants.DEFAULT_VAULT_PASSWORD_FILE
+    configured = configured_password_file()
     if configured and not password_file:
-        files.append((constants.DEFAULT_VAULT_IDENTITY, Path(configured)))
+        files.append((constants.DEFAULT_VAULT_IDENTITY, configured))
     secrets = []
     for identity, path in files:
         try:

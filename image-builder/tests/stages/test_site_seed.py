@@ -5,19 +5,23 @@ The tree is tiny, and in place of Ansible its ``python3`` is a shell script that
 
 from __future__ import annotations
 
+import signal
 import subprocess
-from typing import TYPE_CHECKING, cast
+import sys
+import time
+from pathlib import Path
+from typing import cast
 
 import pytest
 from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError
 from edgewright import site_seed
 from edgewright.site_seed import SiteSeed
 from edgewright.stages.stage import Context, scratch_folder
+from edgewright.tools.process import ToolError
+from edgewright.verbs.seed import _secrets_of
 
+from .conftest import SECRET
 from .role_scripts import layer_of
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 WRITE = (
     "umask 022; mkdir -p /etc/app/deep /var/lib/empty; chmod 0700 /etc/app;"
@@ -72,6 +76,54 @@ def test_nothing_of_a_secret_stays_on_the_builder(context: Context, tree: Path, 
 @pytest.mark.usefixtures("namespaces")
 def test_a_host_without_secrets_has_no_tar(context: Context, tree: Path, inventory: Path) -> None:
     assert run_seed(context, tree, inventory, "mkdir -p /etc/app") is None
+
+
+@pytest.mark.usefixtures("namespaces")
+def test_the_log_has_what_ansible_said_without_the_vaults_secrets(
+    context: Context, tree: Path, inventory: Path
+) -> None:
+    layer = layer_of(context, tree, inventory, f"echo fatal: {SECRET} is no password; exit 2")
+    with scratch_folder(context.cache, "seed") as scratch, pytest.raises(ToolError):
+        _secrets_of(layer, context, scratch)
+    assert "fatal: (secret) is no password" in context.log.read_text()
+    assert SECRET not in context.log.read_text()
+
+
+INTERRUPTED = """
+import sys
+from pathlib import Path
+sys.path.insert(0, sys.argv[1])
+from role_scripts import layer_of
+from edgewright.paths import Cache
+from edgewright.stages.stage import Context, scratch_folder
+from edgewright.verbs.seed import _secrets_of
+
+cache, log, tree, inventory = map(Path, sys.argv[2:])
+context = Context(Cache(cache), 0, log)
+layer = layer_of(context, tree, inventory, "(umask 077; echo open >/etc/key); while :; do :; done")
+try:
+    with scratch_folder(context.cache, "seed") as scratch:
+        print(scratch, flush=True)
+        _secrets_of(layer, context, scratch)
+except KeyboardInterrupt:
+    sys.exit(130)
+"""
+
+
+@pytest.mark.usefixtures("namespaces")
+def test_an_interrupted_run_leaves_nothing(context: Context, tree: Path, inventory: Path) -> None:
+    places = [str(path) for path in (Path(__file__).parent, context.cache.root, context.log, tree, inventory)]
+    with subprocess.Popen([sys.executable, "-c", INTERRUPTED, *places], stdout=subprocess.PIPE, text=True) as run:
+        assert run.stdout is not None
+        scratch = Path(run.stdout.readline().strip())
+        deadline = time.monotonic() + 30
+        while not (scratch / "box").is_dir() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        assert scratch.stat().st_mode & 0o777 == 0o700
+        time.sleep(0.5)
+        run.send_signal(signal.SIGINT)
+        assert run.wait(timeout=30) == 130
+    assert list(context.cache.tmp.iterdir()) == []
 
 
 REFUSED = {
