@@ -23,6 +23,7 @@ from edgewright.sources.debian import KEYRING, Apt
 from edgewright.sources.images import resolve_image
 from edgewright.sources.kubernetes import resolve_published
 from edgewright.sources.wheels import resolve_wheels
+from edgewright.tools.process import end_all
 from edgewright.tools.skopeo import Registries
 
 if TYPE_CHECKING:
@@ -191,6 +192,8 @@ class Resolver:
                     list(pool.map(resolve, missing))
                 except BaseException:
                     registries.stop()
+                    pool.shutdown(wait=False, cancel_futures=True)
+                    end_all()
                     raise
         return resolved
 

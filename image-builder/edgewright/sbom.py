@@ -1,7 +1,8 @@
 """The bill of materials of an image, as SPDX 2.3 JSON: everything pinned in the lock, and what it became a part of.
 
 Specification: https://spdx.github.io/spdx-spec/v2.3/; package URLs: https://github.com/package-url/purl-spec, types
-``deb`` and ``pypi``. Licences are not asserted: a Debian package has many, and its copyright file is in the image.
+``deb``, ``pypi`` and ``oci``. Licences are not asserted: a Debian package has many, and its copyright file is in the
+image.
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote
 
+from ansible_collections.edgewright.edge.plugins.module_utils.image_name import ImageName
+
 from edgewright import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from edgewright.lockfile import Artifact, Lock, Package, Wheel
+    from edgewright.lockfile import Artifact, Image, Lock, Package, Wheel
 
 _IMAGE = "SPDXRef-image"
 _UNKNOWN = "NOASSERTION"
@@ -64,6 +67,7 @@ def document(contents: Contents) -> dict[str, Any]:
     wheels = {(wheel.name, wheel.version): wheel for made in lock.containers.values() for wheel in made.wheels}
     packages += [_wheel(wheel) for _, wheel in sorted(wheels.items())]
     packages += [_artifact(artifact) for _, artifact in sorted(lock.artifacts.items())]
+    packages += [_container_image(image) for _, image in sorted(lock.images.items())]
     relations += sorted(_relations(contents))
     return {
         "spdxVersion": "SPDX-2.3",
@@ -107,6 +111,8 @@ def _relations(contents: Contents) -> Iterator[tuple[str, str, str]]:
             yield whole, "CONTAINS", _ref("pypi", f"{wheel.name}-{wheel.version}")
     for source in contents.lock.artifacts:
         yield _IMAGE, "CONTAINS", _ref("artifact", source)
+    for reference in contents.lock.images:
+        yield _IMAGE, "CONTAINS", _ref("oci", reference)
 
 
 def _namespace(contents: Contents) -> uuid.UUID:
@@ -203,6 +209,18 @@ def _artifact(artifact: Artifact) -> dict[str, Any]:
         purl=purl,
         size=artifact.size,
     )
+
+
+def _container_image(image: Image) -> dict[str, Any]:
+    """Account for a container image of a registry by the manifest of its platform."""
+    name = ImageName.parse(image.reference)
+    tag = f"&tag={_encoded(name.tag)}" if name.tag else ""
+    purl = (
+        f"pkg:oci/{_encoded(name.repository.rpartition('/')[2])}@{quote(image.manifest, safe='')}"
+        f"?arch={image.platform.partition('/')[2]}&repository_url={quote(name.name, safe='/.-_~')}{tag}"
+    )
+    ref, version = _ref("oci", image.reference), name.tag or image.manifest
+    return _package(ref, name.name, version, image.manifest, purpose="CONTAINER", purl=purl, size=image.size)
 
 
 def _encoded(text: str) -> str:

@@ -87,6 +87,8 @@ class Registries:
     ) -> bytes:
         registry = image.partition("/")[0]
         for failed in range(1, self._patience.attempts + 1):
+            if self._stopped.is_set():
+                break
             if registry in self._silent:
                 raise Transient(self._silent[registry])
             try:

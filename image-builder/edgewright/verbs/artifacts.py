@@ -21,6 +21,9 @@ Carries what site.lock.yml pins (packages, wheels, files, container images) to a
                    A folder can take several sites, works on FAT, and is added to by the next run.
   import PATH ...  take exports into the store; every byte is checked before it lands. With -i: say what the site lacks
                    then.
+  images PATH      write the site's container images as an OCI layout, into a new folder or an archive (.tar): for
+                   containerd (ctr images import), or as a mirror (oci:) in edge_mirrors. skopeo and podman read it too,
+                   but for images of Docker's older media types.
   verify [PATH ...]
                    read exports again; without PATH the store: all of it, or with -i what the site needs.
 
@@ -29,7 +32,7 @@ Exit codes: 2 if something is damaged or no export, 3 if something is missing in
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the verb's options."""
-    parser.add_argument("action", choices=("export", "import", "verify"), help="what to do")
+    parser.add_argument("action", choices=("export", "import", "images", "verify"), help="what to do")
     parser.add_argument("paths", nargs="*", type=Path, metavar="PATH", help="a folder, or an archive (.tar)")
 
 
@@ -37,20 +40,15 @@ def run(options: argparse.Namespace, reporter: Reporter) -> int:
     """Do the action; the answer counts files and bytes."""
     from edgewright.store import Store
 
-    actions = {"export": _export, "import": _import, "verify": _verify}
+    actions = {"export": _export, "import": _import, "images": _images, "verify": _verify}
     return actions[options.action](options, Store(Cache(options.cache).store), reporter)
 
 
 def _export(options: argparse.Namespace, store: Store, reporter: Reporter) -> int:
-    from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError, Problem
-
     from edgewright.exits import ExitCode
     from edgewright.transfer_write import contents_of, write_archive, write_folder
 
-    if len(options.paths) != 1 or options.inventory is None:
-        expected = "edgewright artifacts export PATH -i INVENTORY"
-        raise EdgeError(Problem("", "export takes one folder or archive, and the site's inventory", expected=expected))
-    (path,) = options.paths
+    path = _one_path(options)
     name, lock_path, fetching = _site(options, store, reporter)
     contents = contents_of(name, lock_path, fetching.digests(), store)
     write = write_archive if path.suffix == ".tar" else write_folder
@@ -62,6 +60,33 @@ def _export(options: argparse.Namespace, store: Store, reporter: Reporter) -> in
     )
     reporter.result({"path": str(path), "site": name, "files": len(contents.files), "size": size, "written": written})
     return ExitCode.OK
+
+
+def _images(options: argparse.Namespace, store: Store, reporter: Reporter) -> int:
+    from edgewright.exits import ExitCode
+    from edgewright.lockfile import Lock
+    from edgewright.oci_layout import write_layout, write_layout_archive
+
+    path = _one_path(options)
+    name, lock_path, _ = _site(options, store, reporter)
+    images = Lock.load(lock_path).images
+    write = write_layout_archive if path.suffix == ".tar" else write_layout
+    with reporter.step(f"write {len(images)} images"):
+        size = write(images.values(), store, path)
+    reporter.answer(f"{path}: site '{name}', {len(images)} images, {size / 1e6:.1f} MB")
+    reporter.result({"path": str(path), "site": name, "images": sorted(images), "size": size})
+    return ExitCode.OK
+
+
+def _one_path(options: argparse.Namespace) -> Path:
+    from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError, Problem
+
+    if len(options.paths) != 1 or options.inventory is None:
+        expected = f"edgewright artifacts {options.action} PATH -i INVENTORY"
+        what = f"{options.action} takes one folder or archive, and the site's inventory"
+        raise EdgeError(Problem("", what, expected=expected))
+    path: Path = options.paths[0]
+    return path
 
 
 def _import(options: argparse.Namespace, store: Store, reporter: Reporter) -> int:

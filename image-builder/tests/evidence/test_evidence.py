@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 from edgewright import sbom
-from edgewright.lockfile import Artifact, Container, Lock, Package, Tree, Wheel
+from edgewright.lockfile import Artifact, Container, Image, Lock, Package, Tree, Wheel
+from edgewright.pins import Blob
 from edgewright.stages import evidence
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 EPOCH = 1_750_000_000
+BUSYBOX = "docker.io/library/busybox:1.37.0"
 
 
 def _digest(text: str) -> str:
@@ -50,6 +52,9 @@ def lock() -> Lock:
         artifacts={
             model: Artifact(model, _digest("m"), 3_000_000, ("https://files.example/magika.whl",), "magika/models/x"),
             "file:disks/old till.img": Artifact("file:disks/old till.img", _digest("d"), 5),
+        },
+        images={
+            BUSYBOX: Image(BUSYBOX, "linux/amd64", _digest("ix"), _digest("mf"), 77, (Blob(_digest("b"), 70),)),
         },
     )
 
@@ -102,9 +107,11 @@ def test_everything_that_is_pinned_is_in_the_bill_once_with_its_digest(lock: Loc
         *(package.digest for package in lock.packages.values()),
         *(wheel.digest for made in lock.containers.values() for wheel in made.wheels),
         *(artifact.digest for artifact in lock.artifacts.values()),
+        *(image.manifest for image in lock.images.values()),
     ]
     for digest in pinned:
         assert sums.count(digest.removeprefix("sha256:")) == 1
+    busybox = f"pkg:oci/busybox@sha256%3A{hashlib.sha256(b'mf').hexdigest()}"
     references = {ref["referenceLocator"] for package in data["packages"] for ref in package.get("externalRefs", ())}
     assert references == {
         "pkg:deb/debian/libstdc%2B%2B6@14.2.0-19?arch=amd64&distro=trixie",
@@ -112,6 +119,7 @@ def test_everything_that_is_pinned_is_in_the_bill_once_with_its_digest(lock: Loc
         "pkg:deb/debian/vim-tiny@2:9.1.1230-2?arch=amd64&distro=trixie",
         "pkg:pypi/ruamel-yaml-clib@1.0%2Bx?file_name=ruamel_yaml_clib-1.0.whl",
         "pkg:pypi/magika@1.0.1#magika/models/standard_v3_3/model.onnx",
+        f"{busybox}?arch=amd64&repository_url=docker.io/library/busybox&tag=1.37.0",
     }
 
 
@@ -133,6 +141,7 @@ def test_the_bill_says_what_is_inside_what(lock: Lock, facts: evidence.Facts) ->
         ("till", "CONTAINS", "systemd"),
         ("demo.raw", "CONTAINS", "libstdc++6"),
         ("demo.raw", "CONTAINS", "vim-tiny"),
+        ("demo.raw", "CONTAINS", "docker.io/library/busybox"),
         ("systemd", "BUILD_TOOL_OF", "demo.raw"),
         ("libstdc++6", "BUILD_TOOL_OF", "demo.raw"),
         ("demo.raw", "CONTAINS", "model.onnx"),
