@@ -40,6 +40,25 @@ def test_everything_wrong_is_told_exactly(
     assert (done.returncode, done.stdout) == (2, "")
 
 
+def test_what_is_wrong_with_secret_files_is_told_at_its_line_without_a_content(
+    edgewright: Run, inventory: Write
+) -> None:
+    files = (
+        f"base__secret_files:\n  - path: /usr/lib/key\n    content: {SECRET}\n"
+        f"  - path: /etc/key\n    contents: {SECRET}\n  - {SECRET}\n"
+    )
+    folder = inventory({"host_vars/box-1/secrets.yml": files})
+    for verb in ("check", "seed"):
+        done = edgewright(verb, "-i", folder)
+        assert done.returncode == 2
+        text = "\n".join(errors_of(done))
+        assert "host_vars/box-1/secrets.yml:2: base__secret_files[0].path: is not a path that a secret may have" in text
+        assert "host_vars/box-1/secrets.yml:5: base__secret_files[1].contents: unknown key" in text
+        assert "base__secret_files[1].content: is missing" in text
+        assert "host_vars/box-1/secrets.yml:6: base__secret_files[2]: must be a mapping; found a str" in text
+        assert SECRET not in done.stdout + done.stderr
+
+
 def test_a_missing_folder_names_those_that_are_there(edgewright: Run, inventory: Write) -> None:
     inventory({})
     done = edgewright("check", "-i", "sites")
