@@ -84,6 +84,7 @@ class Front(ThreadingHTTPServer):
         self.requests: list[str] = []
         self.files: dict[str, bytes] = {}
         self.delay = 0.0  # seconds before each 64 KiB
+        self.silence = 0.0  # seconds before what the registry answers
 
     @property
     def address(self) -> str:
@@ -135,6 +136,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _content(self, path: str) -> tuple[int, dict[str, str], bytes]:
         if path in self.server.files:
             return 200, {}, self.server.files[path]
+        time.sleep(self.server.silence)
         wanted = base64.b64encode(self.server.password.encode()).decode()
         if self.server.password and self.headers.get("Authorization") != f"Basic {wanted}":
             return 401, {"WWW-Authenticate": 'Basic realm="tests"'}, b'{"errors":[{"code":"UNAUTHORIZED"}]}'

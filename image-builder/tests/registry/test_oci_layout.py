@@ -126,7 +126,7 @@ def ctr(tmp_path: Path) -> Iterator[Callable[..., str]]:
         return subprocess.run(argv, check=True, capture_output=True, text=True, timeout=60).stdout
 
     deadline = time.monotonic() + 60
-    version = ["ctr", "--address", folder / "socket", "version"]
+    version: list[str | Path] = ["ctr", "--address", folder / "socket", "version"]
     while subprocess.run(version, capture_output=True, check=False).returncode:
         assert daemon.poll() is None, (tmp_path / "containerd.log").read_text()
         assert time.monotonic() < deadline
