@@ -16,6 +16,12 @@ if TYPE_CHECKING:
     from .conftest import Run, Write
 
 ROOT = Path(__file__).parents[3]
+OUR_OWN = [
+    "inventories/demo",
+    "inventories/plant",
+    "inventories/shop",
+    "image-builder/tests/inventories/three-nodes",
+]
 SECRET = "correct horse battery staple"
 SERVICE = "edge_inference_services:\n  - name: svc\n    image: build:containers/inference-server\n    port: 8080\n"
 MODEL = "    models: [{name: m, source: 'file:m.onnx'}]\n"
@@ -76,7 +82,7 @@ def test_a_hosts_file_instead_of_its_folder(edgewright: Run, inventory: Write) -
     assert errors_of(done) == ["site/hosts.yml: the inventory must be a folder; found a file. Use its folder: -i site"]
 
 
-@pytest.mark.parametrize("folder", ["inventories/demo", "image-builder/tests/inventories/three-nodes"])
+@pytest.mark.parametrize("folder", OUR_OWN)
 def test_our_own_inventories_are_right(edgewright: Run, folder: str) -> None:
     done = edgewright("check", "-i", ROOT / folder, "--json")
     assert done.returncode == 0, done.stderr

@@ -19,6 +19,12 @@ if TYPE_CHECKING:
     from .conftest import Write
 
 ROOT = Path(__file__).parents[3]
+OUR_OWN = [
+    "inventories/demo",
+    "inventories/plant",
+    "inventories/shop",
+    "image-builder/tests/inventories/three-nodes",
+]
 SECRET = "correct horse battery staple"
 
 
@@ -28,7 +34,7 @@ def _in_tmp_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("ANSIBLE_VAULT_PASSWORD_FILE", raising=False)
 
 
-@pytest.mark.parametrize("folder", ["inventories/demo", "image-builder/tests/inventories/three-nodes"])
+@pytest.mark.parametrize("folder", OUR_OWN)
 def test_plain_values_are_those_that_ansible_gives_to_a_play(folder: str) -> None:
     """The same variables, templated by the real ansible-playbook, dumped as JSON."""
     site = load_site(ROOT / folder)
