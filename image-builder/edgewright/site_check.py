@@ -51,12 +51,41 @@ def domain_problems(site: Site) -> list[Problem]:
     for host in site.hosts:
         for problem in check_site_variables(host.variables):
             hosts_of.setdefault(_located(problem, site, host.name), []).append(host.name)
-    found = [_for_hosts(problem, names, site) for problem, names in hosts_of.items()]
-    for problem in check_hosts({host.name: host.variables for host in site.hosts}):
+    between: dict[Problem, list[str]] = {}
+    for problem in check_hosts({host.name: host.variables for host in site.hosts}, _groups(site)):
         name, _, key = problem.where.partition(": ")
         if key != "edge_node":  # that a host has none at all is no mistake: see ``unrecognised``
-            found.append(_for_hosts(_located(replace(problem, where=key), site, name), [name], site))
-    return found
+            between.setdefault(_located(replace(problem, where=key), site, name), []).append(name)
+    return [_for_hosts(problem, names, site) for problem, names in (*hosts_of.items(), *between.items())]
+
+
+def refuse_unbuildable(site: Site) -> None:
+    """Stop unless an image can be made of the site's runtime.
+
+    Raises:
+        EdgeError: its workloads run on k3s, of which this release makes no images.
+    """
+    host = next((host for host in site.hosts if host.variables.get("edge_runtime") == "k3s"), None)
+    if host is not None:
+        raise EdgeError(
+            Problem(
+                site.where(host.name, "edge_runtime"),
+                "images of nodes that run k3s come with a later release",
+                "'k3s'",
+                "podman",
+                "Install the nodes over SSH instead: 'edgewright lock', 'edgewright fetch', then "
+                f"'ansible-playbook -i {site.shown} playbooks/site.yml'.",
+            )
+        )
+
+
+def _groups(site: Site) -> dict[str, list[str]]:
+    """Return the hosts of each group, in inventory order."""
+    groups: dict[str, list[str]] = {}
+    for host in site.hosts:
+        for group in host.groups:
+            groups.setdefault(group, []).append(host.name)
+    return groups
 
 
 def unrecognised(site: Site) -> list[Problem]:
@@ -149,6 +178,10 @@ def _sources(host: Host) -> Iterator[tuple[str, Any]]:
             for number, item in enumerate(_list(entry.get(key))):
                 if isinstance(item, dict) and "source" in item:
                     yield f"{variable}[{index}].{key}[{number}].source", item["source"]
+    kubernetes = host.variables.get("edge_kubernetes")
+    manifests = kubernetes.get("manifests") if isinstance(kubernetes, dict) else None
+    for index, source in enumerate(_list(manifests)):
+        yield f"edge_kubernetes.manifests[{index}]", source
 
 
 def _list(value: Any) -> list[Any]:

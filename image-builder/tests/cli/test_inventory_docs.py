@@ -25,6 +25,8 @@ TABLES = {
     "`edge_network` key": "edge_network: {zzz: 1}",
     "`edge_network.interfaces` key": "edge_network: {interfaces: [{name: a, match: {name: a}, dhcp: true, zzz: 1}]}",
     "`edge_storage` key": "edge_storage: {zzz: 1}",
+    "`edge_kubernetes` key": "edge_runtime: k3s\nedge_kubernetes: {zzz: 1}",
+    "`edge_mirrors` key": "edge_mirrors: [{zzz: 1}]",
     "`edge_inference_services` key": (
         f"edge_inference_services: [{{name: a, image: '{IMAGE}', port: 1, {MODELS}, zzz: 1}}]"
     ),
@@ -52,7 +54,8 @@ def documented_keys(table: str) -> set[str]:
 def test_every_example_passes_the_check(edgewright: Run, inventory: Write, number: int, tmp_path: Path) -> None:
     text = EXAMPLES[number]
     assert yaml.safe_load(text)
-    folder = inventory({"host_vars/box-1.yml": text})
+    hosts = {"hosts.yml": "k3s_server: {hosts: {box-1: {}}}\n"} if "edge_runtime: k3s" in text else {}
+    folder = inventory({**hosts, "host_vars/box-1.yml": text})
     for path in re.findall(r"file:([\w./-]+)", text):
         (tmp_path / "site" / path).parent.mkdir(exist_ok=True)
         (tmp_path / "site" / path).write_text("content")

@@ -84,7 +84,7 @@ class Platform:
                 f"versions do not go together: {reason}",
                 found=str(Release(k3s, kubevirt, cdi)),
                 expected=f"{TESTED[0]}, or another tested combination",
-                remedy="See docs/kubernetes.md for the combinations that are tested.",
+                remedy="See docs/inventory.md#kubernetes for the combinations that are tested.",
             )
         fields.raise_if_any()
         return cls(k3s, kubevirt, cdi, tuple(source for _, source in manifests), tuple(name for _, name in images))

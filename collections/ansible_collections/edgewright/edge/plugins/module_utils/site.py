@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from ansible_collections.edgewright.edge.plugins.module_utils import kubevirt_machine
+from ansible_collections.edgewright.edge.plugins.module_utils.artifact_mirror import Mirrors
 from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError, Problem, Problems
-from ansible_collections.edgewright.edge.plugins.module_utils.fields import Fields, UnfitError, choice, nearest
+from ansible_collections.edgewright.edge.plugins.module_utils.fields import Fields, choice, nearest
 from ansible_collections.edgewright.edge.plugins.module_utils.inference_service import (
     InferenceService,
     inference_services,
 )
+from ansible_collections.edgewright.edge.plugins.module_utils.k3s_site import check_cluster
+from ansible_collections.edgewright.edge.plugins.module_utils.kubernetes_platform import Platform
 from ansible_collections.edgewright.edge.plugins.module_utils.libvirt_domain import domain_xml
 from ansible_collections.edgewright.edge.plugins.module_utils.names import label
 from ansible_collections.edgewright.edge.plugins.module_utils.network import Network
@@ -33,6 +37,8 @@ VARIABLES: Final = (
     "edge_admin_keys",
     "edge_virtual_machines",
     "edge_inference_services",
+    "edge_kubernetes",
+    "edge_mirrors",
 )
 # Set by playbooks, never by an inventory.
 _INTERNAL: Final = ("edge_image_build",)
@@ -68,7 +74,7 @@ class SiteVariables:
 
     Attributes:
         site: name of the site.
-        runtime: ``podman``.
+        runtime: ``podman`` or ``k3s``.
         virtualization: ``kvm`` or ``emulation``.
         node: how the machine is recognised.
         network: its interfaces and time servers.
@@ -76,6 +82,8 @@ class SiteVariables:
         admin_keys: SSH public keys of the operator's account.
         virtual_machines: as declared.
         inference_services: as declared.
+        kubernetes: releases and manifests with the runtime k3s, else ``None``.
+        mirrors: where artifacts are asked for.
     """
 
     site: str
@@ -87,6 +95,8 @@ class SiteVariables:
     admin_keys: tuple[str, ...]
     virtual_machines: tuple[VirtualMachine, ...]
     inference_services: tuple[InferenceService, ...]
+    kubernetes: Platform | None = None
+    mirrors: Mirrors = field(default_factory=Mirrors)
 
 
 def parse_site(variables: Mapping[str, Any]) -> SiteVariables:
@@ -109,7 +119,7 @@ def parse_site(variables: Mapping[str, Any]) -> SiteVariables:
     known_site = str(site)
     read = SiteVariables(
         site=site,
-        runtime=fields.read("edge_runtime", _runtime),
+        runtime=fields.read("edge_runtime", choice("podman", "k3s")),
         virtualization=fields.read("edge_virtualization", choice("kvm", "emulation"), default="kvm"),
         node=fields.build(
             "edge_node", lambda data, at: NodeIdentity.from_inventory(data, where=at), default=NodeIdentity()
@@ -127,12 +137,19 @@ def parse_site(variables: Mapping[str, Any]) -> SiteVariables:
         inference_services=fields.build(
             "edge_inference_services", lambda data, at: inference_services(data, where=at), default=()
         ),
+        kubernetes=_platform(fields, own),
+        mirrors=fields.build(
+            "edge_mirrors", lambda data, at: Mirrors.from_inventory(data, where=at), default=Mirrors()
+        ),
     )
     fields.problems.found += _clashes(read, variables.get("base__status_port", _STATUS_PORT))
-    if read.virtualization is not None:
-        for number, vm in enumerate(read.virtual_machines or ()):
+    for number, vm in enumerate(read.virtual_machines or ()):
+        at = f"edge_virtual_machines[{number}]"
+        if read.runtime == "k3s":
+            fields.problems.found += kubevirt_machine.refusals(vm, where=at)
+        elif read.virtualization is not None:
             with fields.problems.collecting():
-                domain_xml(vm, virtualization=read.virtualization, where=f"edge_virtual_machines[{number}]")
+                domain_xml(vm, virtualization=read.virtualization, where=at)
     fields.raise_if_any()
     return read
 
@@ -146,8 +163,13 @@ def check_site_variables(variables: Mapping[str, Any]) -> list[Problem]:
     return []
 
 
-def check_hosts(hosts: Mapping[str, Mapping[str, Any]]) -> list[Problem]:
+def check_hosts(
+    hosts: Mapping[str, Mapping[str, Any]], groups: Mapping[str, Sequence[str]] | None = None
+) -> list[Problem]:
     """Return what is wrong between the hosts of a site, given the variables of each by its name.
+
+    With the runtime k3s, ``groups`` (hosts of each inventory group, in inventory order) tell what each host is in the
+    cluster; without them that is not checked.
 
     ``where`` of each problem is ``<host>: <key path>``. What is wrong within one host is for
     ``check_site_variables`` to say, and variables that it refuses are passed over here.
@@ -175,7 +197,31 @@ def check_hosts(hosts: Mapping[str, Mapping[str, Any]]) -> list[Problem]:
                 expected="a MAC address, DMI serial number or DMI UUID",
                 remedy="Give 'edge_node' with 'mac' in the host's host_vars.",
             )
-    return problems.found
+    return [*problems.found, *check_cluster(hosts, groups)]
+
+
+def _platform(fields: Fields, variables: Mapping[str, Any]) -> Platform | None:
+    """Read ``edge_kubernetes``, which has a meaning with the runtime k3s only."""
+    declared = variables.get("edge_kubernetes")
+    if variables.get("edge_runtime") != "k3s":
+        if declared is not None:
+            fields.problems.add(
+                "edge_kubernetes",
+                "says something only where workloads run on k3s",
+                remedy="Set 'edge_runtime: k3s', or leave it out.",
+            )
+        return None
+    platform = None
+    with fields.problems.collecting():
+        platform = Platform.from_inventory(declared)
+        if platform.kubevirt is None and variables.get("edge_virtual_machines"):
+            fields.problems.add(
+                "edge_virtual_machines",
+                "run on KubeVirt, which this site does not have",
+                found=f"edge_kubernetes: {platform.release}",
+                remedy="Give 'edge_kubernetes' a version of 'kubevirt', or remove the machines.",
+            )
+    return platform
 
 
 def _claims(hosts: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str, str, str]]:
@@ -220,11 +266,3 @@ def _clashes(read: SiteVariables, status_port: object) -> Iterator[Problem]:
                 where = f"edge_virtual_machines[{number}].nics[{place}].mac"
                 remedy = "Leave mac out to have one derived."
                 yield Problem(where, "the node itself has this MAC address", found, remedy=remedy)
-
-
-def _runtime(value: object) -> str:
-    if value == "k3s":
-        raise UnfitError(
-            "this release cannot run workloads on k3s yet", expected="podman", remedy="Set 'edge_runtime: podman'."
-        )
-    return choice("podman", "k3s")(value)

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError
+from ansible_collections.edgewright.edge.plugins.module_utils.kubernetes_platform import Platform
 from ansible_collections.edgewright.edge.plugins.module_utils.node_identity import NodeIdentity
 from ansible_collections.edgewright.edge.plugins.module_utils.site import (
     Storage,
@@ -28,6 +29,15 @@ def test_a_site_needs_a_name_and_a_runtime():
         "edge_site: is missing. Add 'edge_site'.",
         "edge_runtime: is missing. Add 'edge_runtime'.",
     ]
+
+
+def test_a_site_on_k3s_has_its_releases_and_mirrors():
+    mirrors = [{"prefix": "docker.io/", "location": "r.lan:5000"}]
+    site = parse_site({**LEAST, "edge_runtime": "k3s", "edge_mirrors": mirrors, "edge_virtual_machines": [TILL]})
+    assert site.kubernetes == Platform()
+    assert site.mirrors.locate("docker.io/a/b:1").address == "r.lan:5000/a/b:1"
+    assert parse_site(LEAST).kubernetes is None
+    assert parse_site({**LEAST, "edge_mirrors": mirrors}).mirrors == site.mirrors
 
 
 def test_other_peoples_variables_are_not_looked_at():
@@ -57,11 +67,30 @@ def test_everything_is_read():
     ("variables", "expected"),
     [
         (
-            {"edge_runtime": "k3s"},
+            {"edge_kubernetes": {}},
             (
-                "edge_runtime: this release cannot run workloads on k3s yet; found 'k3s'; expected podman. "
-                "Set 'edge_runtime: podman'."
+                "edge_kubernetes: says something only where workloads run on k3s. "
+                "Set 'edge_runtime: k3s', or leave it out."
             ),
+        ),
+        (
+            {"edge_runtime": "k3s", "edge_kubernetes": {"k3s": "v1.37.1+k3s1", "kubevirt": None}},
+            "edge_kubernetes: versions do not go together: the options of k3s 1.37 are not known",
+        ),
+        (
+            {"edge_runtime": "k3s", "edge_kubernetes": {"kubevirt": None}, "edge_virtual_machines": [TILL]},
+            (
+                "edge_virtual_machines: run on KubeVirt, which this site does not have; "
+                "found edge_kubernetes: k3s v1.36.5+k3s1. "
+            ),
+        ),
+        (
+            {"edge_runtime": "k3s", "edge_virtual_machines": [{**TILL, "machine": "pc"}]},
+            "edge_virtual_machines[0].machine: cannot run on KubeVirt; found 'pc'; expected one of q35.",
+        ),
+        (
+            {"edge_mirrors": [{"prefix": "docker.io/", "location": "http://m.lan/"}]},
+            "edge_mirrors[0].location: holds no container images",
         ),
         (
             {"edge_runtime": "docker"},
