@@ -15,10 +15,13 @@ from ansible_collections.edgewright.edge.plugins.module_utils.errors import Edge
 from edgewright.exits import ExitCode, NeedsNetworkError
 from edgewright.lockfile import Lock
 from edgewright.machine import Machine
+from edgewright.missing_artifacts import missing_artifacts
 from edgewright.paths import Cache, project_root
 from edgewright.question import FileTypeModel, ask
+from edgewright.resolve_request import request_of
 from edgewright.site import Site, load_site
 from edgewright.store import Store
+from edgewright.trees import runtime_of
 from edgewright.verbs.boot import choose_accelerator, hardware
 from edgewright.virtual_node import status_port
 
@@ -29,10 +32,12 @@ if TYPE_CHECKING:
 
 HELP = (
     "Pin, fetch, build, boot without a network, ask the model a question, show the virtual machine's console and the"
-    " node's health, and switch the machine off."
+    " node's health, and switch the machine off. A site on k3s of which something cannot be had ends with a list of it"
+    " (exit code 3)."
 )
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f]")
 _POLL = 3.0  # seconds between two looks at the node
+_MEMORY = {"podman": "2GiB", "k3s": "4GiB"}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -52,27 +57,30 @@ def run(options: argparse.Namespace, reporter: Reporter) -> int:
     question = options.file or project_root() / "pyproject.toml"
     if not question.is_file():
         raise EdgeError(Problem("--file", "there is no such file", found=str(question)))
-    _prepare(options, reporter)
-    site = load_site(options.inventory, vault_password_file=options.vault_password_file)
+    site = _prepare(options, reporter)
+    runtime = runtime_of(site)
     image = project_root() / "build" / site.name / f"{site.name}.raw"
     console = image.with_suffix(".console.log")
     console.unlink(missing_ok=True)
     node = site.hosts[0]
     verdict = choose_accelerator("auto", image, Cache(options.cache), reporter)
-    shape = hardware(_boot_options(options), node.variables)
+    shape = hardware(_boot_options(options, _MEMORY[runtime]), node.variables)
     with Machine(image, shape, accelerator=verdict.name, console=console) as machine:
         reporter.info(f"Booting {image.name} as {node.name}: {verdict.name.upper()}, no network ({verdict.reason}).")
         machine.start()
         with reporter.step("Node recognises itself"):
             machine.wait_for_console(r"edgewright: this machine is \S+", 180)
-        with reporter.step("Model answers"):
-            answer = _ask(site, options, machine, question, deadline=began_plus(options.timeout))
+        answer = None
+        if runtime == "podman":
+            with reporter.step("Model answers"):
+                answer = _ask(site, options, machine, question, deadline=began_plus(options.timeout))
         with reporter.step("Node is healthy"):
             status = _wait_healthy(machine, status_port(node.variables), deadline=began_plus(options.timeout))
         _show(reporter, question, answer, status, console, time.monotonic() - began)
         with reporter.step("Switching off"):
             machine.powerdown(timeout=180)
-    reporter.result({"answer": answer[0], "score": answer[1], "status": status, "console": str(console)})
+    told = {"answer": answer[0], "score": answer[1]} if answer else {}
+    reporter.result({**told, "status": status, "console": str(console)})
     return ExitCode.OK
 
 
@@ -94,28 +102,51 @@ def _verb(name: str, words: list[str], options: argparse.Namespace, reporter: Re
         raise EdgeError(Problem(f"edgewright {name}", f"ended with exit code {code}"))
 
 
-def _prepare(options: argparse.Namespace, reporter: Reporter) -> None:
-    """Lock what is not locked, fetch what is not fetched, build what is not built."""
+def _prepare(options: argparse.Namespace, reporter: Reporter) -> Site:
+    """Lock what is not locked, fetch what is not fetched, build what is not built; return the site."""
     _verb("check", [], options, reporter)
+    site = load_site(options.inventory, vault_password_file=options.vault_password_file)
     with reporter.step("Pinned artifacts are in the store"):
-        _verb("lock", [], options, reporter)
-        try:
-            _verb("fetch", [], options, reporter)
-        except NeedsNetworkError as error:
-            # A point release takes the packages it replaces off the mirrors; their successors serve a demo as well.
-            reporter.warning(f"{error.problems[0]}")
-            reporter.info("Pinning what the mirror has today.")
-            _verb("lock", ["--upgrade"], options, reporter)
-            _verb("fetch", [], options, reporter)
+        if runtime_of(site) == "k3s":
+            _get_platform(site, options, reporter)
+        else:
+            _get_packages(options, reporter)
     _verb("build", [], options, reporter)
+    return site
 
 
-def _boot_options(options: argparse.Namespace) -> argparse.Namespace:
-    """Return the options of ``edgewright boot --no-network``, all others as they are by default."""
+def _get_platform(site: Site, options: argparse.Namespace, reporter: Reporter) -> None:
+    """Lock and fetch; releases and images may be out of reach where packages are not, so all that is missing is told.
+
+    Raises:
+        NeedsNetworkError: what is missing, as one list.
+    """
+    try:
+        _verb("lock", [], options, reporter)
+        _verb("fetch", [], options, reporter)
+    except NeedsNetworkError as error:
+        raise missing_artifacts(site, request_of(site), error.problems) from error
+
+
+def _get_packages(options: argparse.Namespace, reporter: Reporter) -> None:
+    """Lock and fetch; a lock that is too old for the mirrors is renewed."""
+    _verb("lock", [], options, reporter)
+    try:
+        _verb("fetch", [], options, reporter)
+    except NeedsNetworkError as error:
+        # A point release takes the packages it replaces off the mirrors; their successors serve a demo as well.
+        reporter.warning(f"{error.problems[0]}")
+        reporter.info("Pinning what the mirror has today.")
+        _verb("lock", ["--upgrade"], options, reporter)
+        _verb("fetch", [], options, reporter)
+
+
+def _boot_options(options: argparse.Namespace, memory: str) -> argparse.Namespace:
+    """Return the options of ``edgewright boot --no-network`` with so much memory, all others as by default."""
     from edgewright.cli import verb_parser
 
     module = importlib.import_module("edgewright.verbs.boot")
-    return verb_parser("boot", module).parse_args(["-i", str(options.inventory), "--no-network"])
+    return verb_parser("boot", module).parse_args(["-i", str(options.inventory), "--no-network", "--memory", memory])
 
 
 def _ask(
@@ -172,19 +203,22 @@ def _readable(lines: list[str]) -> list[str]:
 def _show(
     reporter: Reporter,
     question: Path,
-    answer: tuple[str, float],
+    answer: tuple[str, float] | None,
     status: dict[str, Any],
     console: Path,
     seconds: float,
 ) -> None:
     """Print what was shown to work."""
     reporter.answer("")
-    reporter.answer(f"Question   what kind of file is {question.name}?")
-    reporter.answer(f"Answer     {answer[0]} ({answer[1]:.0%})")
+    if answer is None:
+        reporter.answer("Workloads  this release runs the platform only; they come to k3s with a later one")
+    else:
+        reporter.answer(f"Question   what kind of file is {question.name}?")
+        reporter.answer(f"Answer     {answer[0]} ({answer[1]:.0%})")
     reporter.answer(f"Node       {status['node']} of site {status['site']}, image {status['image_version']}")
     for check in status["health"]["checks"]:
         reporter.answer(f"Health     {check['name']}: {check['message']}")
-    for machine in status["virtual_machines"]:
+    for machine in status.get("virtual_machines", ()):
         reporter.answer(f"VM         {machine['name']}: {machine['state']}; its console:")
         for line in _readable(machine["console_tail"])[-8:]:
             reporter.answer(f"           | {line}")
