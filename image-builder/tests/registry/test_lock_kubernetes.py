@@ -25,6 +25,7 @@ from edgewright.resolve import Resolver
 from edgewright.resolve_changes import changes
 from edgewright.resolve_request import Request, gaps, request_of
 from edgewright.site import load_site
+from edgewright.site_check import refuse_bad_site
 from edgewright.store import Store
 
 if TYPE_CHECKING:
@@ -347,6 +348,15 @@ def test_the_command_line_locks_fetches_and_carries_a_k3s_site(
     world.front.shutdown()
     assert run("artifacts", "import", str(tmp_path / "stick"))["missing"] == []
     assert run("fetch")["fetched"] == []
+
+
+def test_check_finds_a_manifest_that_is_not_there_before_anything_is_locked(world: World) -> None:
+    (world.folder / "manifests" / "report.yml").unlink()
+    with pytest.raises(EdgeError) as caught:
+        refuse_bad_site(load_site(world.folder))
+    (problem,) = caught.value.problems
+    assert problem.where == f"{world.folder}/group_vars/all.yml:3: edge_kubernetes.manifests[0]"
+    assert problem.what == "there is no such file in the inventory folder"
 
 
 def test_an_interrupted_lock_ends_at_once_and_writes_nothing(
