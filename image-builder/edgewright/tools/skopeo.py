@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 # A server that accepts a connection and then says nothing: skopeo would wait for ever. Its waiting for a 429, five
 # times up to a minute, must fit.
 _ANSWER_TIMEOUT = 400  # seconds, for a manifest
-_SLOWEST = 50_000  # bytes a second, for layers
+_SLOWEST = 20_000  # bytes a second, for layers
 
 _MESSAGE = re.compile(r'level=fatal msg="((?:[^"\\]|\\.)*)"')
 _NEVER = (

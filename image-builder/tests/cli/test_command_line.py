@@ -60,15 +60,15 @@ BAD_USE = [
     (
         ["chek"],
         (
-            "error: unknown verb; found 'chek'; expected one of check, plan, lock, fetch, artifacts, build, seed, boot,"
-            " flash, clean, demo. Did you mean `edgewright check`?"
+            "error: unknown verb; found 'chek'; expected one of check, plan, lock, fetch, artifacts, build, seed,"
+            " boot, flash, clean, demo. Did you mean `edgewright check`?"
         ),
     ),
     (
         ["xyzzy"],
         (
-            "error: unknown verb; found 'xyzzy'; expected one of check, plan, lock, fetch, artifacts, build, seed, boot,"
-            " flash, clean, demo. See `edgewright --help`."
+            "error: unknown verb; found 'xyzzy'; expected one of check, plan, lock, fetch, artifacts, build, seed,"
+            " boot, flash, clean, demo. See `edgewright --help`."
         ),
     ),
     (["check"], "error: the following arguments are required: -i/--inventory. See `edgewright check --help`."),
