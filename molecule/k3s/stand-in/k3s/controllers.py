@@ -149,11 +149,11 @@ def _workloads(resources: Resources) -> None:
 def _pod(
     resources: Resources, owner: dict[str, Any], kind: str, suffix: str, node: dict[str, Any] | None
 ) -> tuple[str, str]:
-    """Make a pod where there is none, and say whether its images are on its node."""
+    """Make a pod where there is none or its template changed, and say whether its images are on its node."""
     pods, template = resources.named("v1", "pods"), owner["spec"]["template"]
     namespace, name = owner["metadata"]["namespace"], f"{owner['metadata']['name']}-{suffix}"
     pod = resources.store.get(pods.key(namespace, name))
-    if pod is None:
+    if pod is None or pod["spec"]["containers"] != template["spec"]["containers"]:
         reference = {"apiVersion": "apps/v1", "kind": kind, "controller": True}
         reference.update({key: owner["metadata"][key] for key in ("name", "uid")})
         metadata = {"name": name, "labels": template["metadata"].get("labels", {}), "ownerReferences": [reference]}
