@@ -338,7 +338,7 @@ def _image(image: pins.Image) -> str:
         f"index: {_scalar(image.index) if image.index else 'null'}",
         f"manifest: {_scalar(image.manifest)}",
         f"size: {image.size}",
-        "blobs:",
+        "blobs:" if image.blobs else "blobs: []",
         *(f"  - {_flow_map(digest=blob.digest, size=blob.size)}" for blob in image.blobs),
     ]
     return "".join(f"\n    {line}" for line in lines)

@@ -29,7 +29,7 @@ _MESSAGE = re.compile(r'level=fatal msg="((?:[^"\\]|\\.)*)"')
 _NEVER = (
     "manifest unknown", "name unknown", "repository name not known", "unauthorized", "authentication required",
     "denied", "invalid username/password", "x509:", "server gave http response to https client",
-    "unsupported manifest", "unknown: not found", "statuscode: 404", "status code from registry 404",
+    "unsupported manifest", "not found", "statuscode: 404", "status code from registry 404",
     "status code from registry 403", "status code from registry 401", "name invalid", "no policy",
 )  # fmt: skip
 _NO_ANSWER = ("dial tcp", "no such host", "i/o timeout", "network is unreachable", "connection refused")

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 import pytest
 import yaml
 from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError
-from edgewright.lockfile import Artifact, Container, Distribution, Lock, Package, Tree, Wheel
+from edgewright.lockfile import Artifact, Container, Distribution, Image, Lock, Package, Tree, Wheel
+from edgewright.pins import Blob
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -22,6 +23,8 @@ segments = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="
     lambda part: part != ".."
 )
 urls = st.lists(segments.map(lambda part: f"https://example.invalid/{part}"), max_size=2).map(tuple)
+
+blobs = st.lists(st.builds(Blob, digests, sizes), max_size=3).map(tuple)
 
 
 def _member_or_not(source: str, digest: str, size: int, where: tuple[str, ...], member: str) -> Artifact:
@@ -45,12 +48,17 @@ def locks(draw: st.DrawFn) -> Lock:
         source: _member_or_not(source, draw(digests), draw(sizes), draw(urls), draw(st.one_of(st.just(""), segments)))
         for source in draw(st.sets(texts, max_size=3))
     }
+    images = {
+        name: Image(name, draw(texts), draw(st.none() | digests), draw(digests), draw(sizes), draw(blobs))
+        for name in draw(st.sets(texts, max_size=3))
+    }
     return Lock(
         distribution=Distribution(snapshots=tuple(draw(st.lists(st.just("20261123T005303Z"), max_size=1)))),
         packages=packages,
         trees={draw(texts): tree} if packages else {},
         containers={draw(texts): Container(tuple(sorted(draw(st.sets(texts, max_size=2)))), wheels)},
         artifacts=artifacts,
+        images=images,
     )
 
 
@@ -66,6 +74,9 @@ def test_a_lock_reads_back_as_it_was_written(lock: Lock) -> None:
     }
     assert {source: each.get("member", "") for source, each in plain["artifacts"].items()} == {
         source: each.member for source, each in lock.artifacts.items()
+    }
+    assert {name: (each["index"], each["manifest"]) for name, each in plain.get("images", {}).items()} == {
+        name: (each.index, each.manifest) for name, each in lock.images.items()
     }
 
 

@@ -16,6 +16,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from random import Random
 from typing import TYPE_CHECKING, Any
 from urllib.parse import unquote
@@ -31,7 +32,6 @@ from edgewright.tools.skopeo import Registries
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
-    from pathlib import Path
 
 _MEDIA_TYPES = {
     "oci": {
@@ -309,6 +309,7 @@ def _fresh_user(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     home.mkdir()
     settings = home / "registries.conf"
     settings.write_text("")
+    monkeypatch.setenv("REAL_HOME", str(Path.home()))
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("CONTAINERS_REGISTRIES_CONF", str(settings))
     monkeypatch.setenv("REGISTRY_AUTH_FILE", str(home / "auth.json"))

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -30,7 +31,6 @@ from edgewright.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
     Front = Any
     Maker = Callable[..., Any]
@@ -375,3 +375,29 @@ def test_an_interrupted_lock_ends_at_once_and_writes_nothing(
     assert (process.returncode, "Traceback" in err) == (130, False)
     assert time.monotonic() - begin < 10
     assert (world.folder / "site.lock.yml").read_bytes() == before
+
+
+def test_a_real_release_in_a_local_mirror_is_locked_and_fetched_with_its_images(world: World, tmp_path: Path) -> None:
+    cache = os.environ.get("EDGEWRIGHT_CACHE") or Path(os.environ["REAL_HOME"]) / ".cache" / "edgewright"
+    mirror = Path(os.environ.get("EDGEWRIGHT_K3S_MIRROR") or Path(cache) / "mirror" / "k3s")
+    archives = sorted(mirror.glob("*/k3s-airgap-images-amd64.tar.zst"))
+    if not archives:
+        pytest.skip(
+            f"there is no release of k3s with its images in {mirror} (EDGEWRIGHT_K3S_MIRROR names another folder)"
+        )
+    release = archives[-1].parent
+    images = tmp_path / "images"
+    images.mkdir()
+    subprocess.run(["tar", "--zstd", "-xf", archives[-1], "-C", images], check=True)
+    world.write(k3s=release.name, manifests=[], images=[])
+    world.variables["edge_mirrors"][0]["location"] = f"file:{mirror}/"
+    world.variables["edge_mirrors"][2]["location"] = f"oci:{images}/"
+    world.save()
+    lock = world.lock()
+    assert set(lock.images) == set((release / "k3s-images.txt").read_text().split())
+    world.fetching(lock).fetch()
+    (binary,) = (artifact for source, artifact in lock.artifacts.items() if source.endswith("/k3s"))
+    said = subprocess.run(["sha256sum", release / "k3s"], check=True, capture_output=True, text=True).stdout
+    assert binary.digest == f"sha256:{said.split()[0]}"
+    subprocess.run(["cmp", world.store.path(binary.digest), release / "k3s"], check=True)
+    assert world.fetching(lock).missing() == []
