@@ -127,8 +127,9 @@ def certificate(arguments: list[str]) -> None:
     tls = DATA / "server/tls"
     leaves = sorted({*tls.glob("*.crt"), *(DATA / "agent").glob("*.crt")} - {tls / "server-ca.crt"})
     if action == "rotate":
-        kept = tls.with_name(f"tls-{int(time.time())}")
-        shutil.copytree(tls, kept)
+        kept = DATA / f"agent/tls-{int(time.time())}"
+        if tls.exists():
+            shutil.copytree(tls, kept)
         for path in leaves:
             if path.name != "server-ca.crt":
                 info(f"Rotating certificates for {path.stem}")
@@ -144,14 +145,13 @@ def certificate(arguments: list[str]) -> None:
         )
         left = end - datetime.datetime.now(datetime.UTC)
         status = "EXPIRED" if left.total_seconds() < 0 else "WARNING" if left.days < _RENEW_DAYS else "OK"
-        found.append(
-            {"filename": path.name, "subject": path.stem, "usages": [], "expiryTime": end.isoformat(), "status": status}
-        )
+        names = {"Filename": path.name, "Subject": path.stem, "Usages": []}
+        found.append({**names, "ExpiryTime": end.strftime("%Y-%m-%dT%H:%M:%SZ"), "Status": status})
     if own["output"] == "json":
-        print(json.dumps({"certificates": found}))
+        print(json.dumps({"Certificates": found}))
         return
     for entry in found:
-        print(entry["filename"], entry["subject"], entry["expiryTime"], entry["status"], sep="   ")
+        print(*(entry[name] for name in ("Filename", "Subject", "ExpiryTime", "Status")), sep="   ")
 
 
 def kubectl(arguments: list[str]) -> None:

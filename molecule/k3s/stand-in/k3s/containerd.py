@@ -63,6 +63,9 @@ class Containerd:
             log("error", "containerd exited: failed to open database file: invalid database")
             fatal("Error: containerd exited: exit status 1")
         self.images = json.loads(content[2 * _PAGE :].rstrip(b"\0"))
+
+    def unpin(self) -> None:
+        """Forget what is pinned, as k3s does when it starts: archives that are there pin their images again."""
         for image in self.images.values():
             image["pinned"] = False
 
@@ -88,9 +91,10 @@ class Containerd:
             if path.is_file() and path.name.endswith((*_ARCHIVES, ".txt")):
                 seen.add(str(path))
                 self._one(path)
-        if prune and set(self._cache) - seen:
+        if prune:
             self._cache = {name: entry for name, entry in self._cache.items() if name in seen}
             self._sync()
+            self._write()
 
     def _one(self, path: Path) -> None:
         status, known = path.stat(), self._cache.get(str(path))

@@ -64,6 +64,7 @@ class Node:
         self._kubelet()
         self._registries()
         self.containerd.start()
+        self.containerd.unpin()
         self.containerd.load_cache()
         self.containerd.scan(prune=True)
         self._admit()

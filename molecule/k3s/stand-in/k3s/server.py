@@ -172,7 +172,8 @@ class Server:
                 return
             fatal(f"Error: preparing server: failed to get CA certs: {url}/cacerts: {error}")
         if code != 200:
-            fatal(f"Error: preparing server: failed to bootstrap cluster data: {url}/v1-k3s/server-bootstrap: {code}")
+            asked = f"{url}/v1-k3s/server-bootstrap"
+            fatal(f"Error: preparing server: failed to bootstrap cluster data: {asked}: {code} Unauthorized")
         self._compare(theirs)
         for name, content in theirs["authority"].items():
             (self.tls / name).touch(0o600)

@@ -82,15 +82,29 @@ def differences(noted: Mapping[str, Any] | None, present: Mapping[str, Any]) -> 
 
 
 def failure(log: Sequence[str], *, lines: int = 3) -> str:
-    """Return why k3s does not start: the last errors of its log, each once, without tokens, and what to do if known."""
+    """Return why k3s does not start: the last errors of its log, each once, without tokens, and what to do if known.
+
+    Args:
+        log: what k3s (logrus, text format) and the programs that look at the node before it have written.
+        lines: how many errors are told.
+    """
     found: list[str] = []
     for line in log:
-        matched = _MESSAGE.search(line)
-        if matched is None or matched["level"] in ("error", "fatal", "warning"):
-            text = _TOKEN.sub("K10…", matched["message"].replace('\\"', '"') if matched else line.strip())
-            if text and text in found:
-                found.remove(text)
-            if text:
-                found.append(text)
+        text = _TOKEN.sub("K10…", _error(line))
+        if text in found:
+            found.remove(text)
+        if text:
+            found.append(text)
     said = "; ".join(found[-lines:]) or "its log says nothing"
     return next((f"{said}. {hint}" for pattern, hint in _HINTS if pattern in said), said)
+
+
+def _error(line: str) -> str:
+    """Return what a line of the log says if it is an error, else an empty string."""
+    matched = _MESSAGE.search(line)
+    if matched is None:
+        # A kernel without modules has everything built in, or k3s itself says what is missing.
+        return "" if line.startswith("modprobe:") else line.strip()
+    message = matched["message"].replace('\\"', '"')
+    told = matched["level"] in ("error", "fatal", "panic") or message.startswith("critical configuration mismatched")
+    return message if told else ""

@@ -150,9 +150,9 @@ class Service:
         output("systemctl", "restart" if state.runs else "start", "--no-block", self.unit)
 
     def log(self, since: float) -> list[str]:
-        """Return the lines of its journal since a time."""
+        """Return what its processes have logged since a time; systemd's own words about the unit are left out."""
         stamp = f"--since=@{int(since)}"
-        return output("journalctl", "--unit", self.unit, "--output=cat", "--no-pager", stamp).splitlines()
+        return output("journalctl", "--output=cat", "--no-pager", stamp, f"_SYSTEMD_UNIT={self.unit}").splitlines()
 
 
 def wait(service: Service, since: float, timeout: int, restarts: int) -> tuple[bool, str]:
