@@ -14,6 +14,7 @@ from edgewright.image_discovery import images_of
 from edgewright.pins import Distribution
 from edgewright.sources.artifacts import local_file
 from edgewright.sources.kubernetes import Needed, needed_files
+from edgewright.trees import own_image, recipes
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -68,12 +69,14 @@ def kubernetes_request(site: Site, problems: Problems) -> KubernetesRequest:
         image: place_of(site, host.name, f"edge_kubernetes.images[{index}]")
         for index, image in enumerate(platform.images)
     }
+    made_here = {own_image(name) for name in recipes(site, "containers")}
     for source in platform.manifests:
         if source.startswith("file:"):
             with problems.collecting():
                 path = local_file(source, needed.artifacts[source], site.inventory)
                 for image, named in images_of(path.read_bytes(), source, needed.artifacts[source]).items():
-                    images.setdefault(image, named)
+                    if image not in made_here:
+                        images.setdefault(image, named)
     local = {source for source in needed.documents if source.startswith("file:")}
     needed = replace(needed, documents=tuple(source for source in needed.documents if source not in local))
     return KubernetesRequest(True, needed, images, mirrors)

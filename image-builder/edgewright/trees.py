@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError, Problem
 
+from edgewright import __version__
 from edgewright.paths import collection_dir, containers_dir, guests_dir, node_dir
 
 if TYPE_CHECKING:
@@ -46,6 +47,11 @@ def recipes(site: Site, kind: str) -> tuple[str, ...]:
         ]
         names |= {source.removeprefix(prefix) for source in sources if source and source.startswith(prefix)}
     return tuple(sorted(names))
+
+
+def own_image(recipe: str) -> str:
+    """Return the name that a container image made from a recipe has in a container store."""
+    return f"localhost/edgewright/{recipe}:{__version__}"
 
 
 def package_trees(site: Site) -> dict[str, list[str]]:

@@ -17,6 +17,7 @@ from edgewright.stages.stage import Context, Stage, digest_of_files
 from edgewright.stages.tools_tree import ToolsTree, packages_of
 from edgewright.tools.mmdebstrap import make_tree
 from edgewright.tools.sandbox import Sandbox, as_root, bind
+from edgewright.trees import own_image
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -63,7 +64,7 @@ class ContainerImage(Stage):
     @property
     def reference(self) -> str:
         """The image's name in a container store."""
-        return f"localhost/edgewright/{self.recipe}:{__version__}"
+        return own_image(self.recipe)
 
     @cached_property
     def _recipe(self) -> dict[str, Any]:
