@@ -37,8 +37,10 @@ def stored(tmp_path):
 def find(site, tmp_path):
     """Return a function that gives the message of a task whose template has the lookup: paths, or an error."""
 
-    def run(*sources, inventory=site, **environment):
-        template = f"{{{{ query('edgewright.edge.artifact', {', '.join(map(repr, sources))}) }}}}"
+    def run(*sources, inventory=site, options="", **environment):
+        template = (
+            f"{{{{ query('edgewright.edge.artifact', {', '.join([*map(repr, sources), *filter(None, [options])])}) }}}}"
+        )
         result = ansible(
             *("ansible", "all", "-i", inventory, "-m", "debug", "-a", json.dumps({"msg": template})),
             **{"EDGEWRIGHT_CACHE": str(tmp_path / "cache"), **environment},
@@ -71,6 +73,20 @@ def test_what_was_cut_short_is_told(find, stored):
     stored.chmod(0o644)
     stored.write_bytes(b"the")
     assert "is damaged in the store; found 3 bytes; expected 9 bytes. Delete" in find(SOURCE)
+
+
+def test_another_byte_of_the_same_length_is_told_when_asked_to_look(find, stored):
+    stored.chmod(0o644)
+    stored.write_bytes(CONTENT[:-1] + b"L")
+    assert find(SOURCE) == [str(stored)]
+    message = find(SOURCE, options="verify=true")
+    assert f"{SOURCE}: is damaged in the store; found sha256:" in message
+    assert f"expected {DIGEST}" in message
+
+
+@pytest.mark.usefixtures("stored")
+def test_a_file_that_is_no_program_is_told_when_a_program_is_asked_for(find):
+    assert f"{SOURCE}: is no program" in find(SOURCE, options="program_for='amd64'")
 
 
 @pytest.mark.usefixtures("stored")
