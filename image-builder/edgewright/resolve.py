@@ -187,7 +187,8 @@ class Resolver:
 
         missing = sorted(set(wanted) - set(kept))
         if missing:
-            with self._reporter.step(f"container images: {len(missing)}"), ThreadPoolExecutor(_AT_ONCE) as pool:
+            step = self._reporter.step(f"container images: {len(missing)}")
+            with self._collecting(), step, ThreadPoolExecutor(_AT_ONCE) as pool:
                 try:
                     list(pool.map(resolve, missing))
                 except BaseException:
@@ -195,6 +196,8 @@ class Resolver:
                     pool.shutdown(wait=False, cancel_futures=True)
                     end_all()
                     raise
+                if len(resolved) < len(wanted):
+                    raise EdgeError([])  # the step failed; why, is collected already
         return resolved
 
     def _named_in(self, artifact: Artifact, request: Request) -> dict[str, str]:
