@@ -60,7 +60,7 @@ _SERVER: Final = {
     "flannel-backend helm-job-image secrets-encryption-provider service-node-port-range servicelb-namespace "
     "system-default-registry write-kubeconfig write-kubeconfig-group",
 }
-_SHORT: Final = {
+SHORT: Final = {
     "c": "config",
     "d": "data-dir",
     "i": "node-ip",
@@ -69,17 +69,20 @@ _SHORT: Final = {
     "s": "server",
     "t": "token",
 }
+"""One-letter keys, which k3s takes in config.yaml too."""
 _CHOICES: Final = {
     "egress-selector-mode": ("agent", "cluster", "pod", "disabled"),
     "etcd-s3-bucket-lookup-type": ("auto", "dns", "path"),
     "flannel-backend": ("none", "vxlan", "host-gw", "wireguard-native"),
     "secrets-encryption-provider": ("aescbc", "secretbox"),
 }
-_DEFAULTS: Final = {
+_DEFAULTS: Final[Mapping[str, Any]] = {
+    "cluster-cidr": ["10.42.0.0/16"],
     "cluster-domain": "cluster.local",
     "egress-selector-mode": "agent",
     "flannel-backend": "vxlan",
     "secrets-encryption-provider": "aescbc",
+    "service-cidr": ["10.43.0.0/16"],
 }
 _COMPONENTS: Final = ("ccm", "coredns", "local-storage", "metrics-server", "runtimes", "servicelb", "traefik")
 _DURATION: Final = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?(?:ns|us|µs|ms|s|m|h))+")
@@ -207,14 +210,20 @@ def check_config(config: object, role: str, *, where: str = "k3s__config") -> li
     return []
 
 
-def read_config(config: object, role: str, *, where: str = "k3s__config") -> dict[str, Any]:
+def read_config(config: object, role: str, *, where: str = "k3s__config", whole: bool = False) -> dict[str, Any]:
     """Read ``k3s__config`` for a role; a list is a list whether it was written as one or as one string.
 
     A key may have ``+`` after it, which says in k3s that a list goes on: the role's own entries come first in any case,
     so it is the same with and without.
 
+    Args:
+        config: the mapping.
+        role: ``server`` or ``agent``.
+        where: what problems begin with.
+        whole: it is a file of its own, and not what the role ``k3s`` puts over its part: nothing is the role's alone.
+
     Raises:
-        EdgeError: every unknown key, wrong value, and key that is not the user's to set.
+        EdgeError: every unknown key, wrong value, and key that is not the user's to set; no secret is shown.
     """
     problems = Problems()
     read: dict[str, Any] = {}
@@ -226,7 +235,7 @@ def read_config(config: object, role: str, *, where: str = "k3s__config") -> dic
         name = str(key).removesuffix("+")
         at = f"{where}.{key}"
         option = OPTIONS.get(name)
-        if problem := _not_to_set(name, option, role, at):
+        if problem := _not_to_set(name, option, role, at, whole=whole):
             problems.found.append(problem)
             continue
         if option is None:
@@ -238,8 +247,11 @@ def read_config(config: object, role: str, *, where: str = "k3s__config") -> dic
         else:
             try:
                 read[name] = _PARSERS[option.type](option)(value)
+                if name == "kubelet-arg" and not whole:
+                    _not_filled(read[name])
             except UnfitError as error:
-                problems.add(at, error.what, found=repr(value), expected=error.expected, remedy=error.remedy)
+                found = "" if name in SECRET else repr(value)
+                problems.add(at, error.what, found=found, expected=error.expected, remedy=error.remedy)
     problems.raise_if_any()
     return read
 
@@ -279,16 +291,17 @@ def refused_changes(before: Mapping[str, Any], after: Mapping[str, Any], *, wher
     return problems.found
 
 
-def _not_to_set(name: str, option: Option | None, role: str, at: str) -> Problem | None:
+def _not_to_set(name: str, option: Option | None, role: str, at: str, *, whole: bool) -> Problem | None:
+    own: Mapping[str, str] = {} if whole else _OWN
     if option is None:
-        known = [name for name, option in OPTIONS.items() if role in option.roles and name not in _OWN]
-        remedy = f"Write '{_SHORT[name]}'." if name in _SHORT else nearest(name, known)
+        known = [name for name, option in OPTIONS.items() if role in option.roles and name not in own]
+        remedy = f"Write '{SHORT[name]}'." if name in SHORT else nearest(name, known)
         return Problem(at, f"is no option of k3s {role}", remedy=remedy)
     if role not in option.roles:
         (only,) = option.roles
         return Problem(at, f"is an option of {only}s, not of {role}s", remedy=f"Move it to group_vars/k3s_{only}.yml.")
-    if name in _OWN:
-        return Problem(at, "is not set here", remedy=_OWN[name])
+    if name in own:
+        return Problem(at, "is not set here", remedy=own[name])
     return None
 
 
@@ -337,11 +350,15 @@ def _list(option: Option) -> Parser[Any]:
         for item in read:
             if option.name == "disable":
                 choice(*_COMPONENTS)(item)
-            if option.name == "kubelet-arg" and item.lstrip("-").partition("=")[0] in {"config", "config-dir"}:
-                raise UnfitError(f"has '{item}', a place that the role fills", remedy="Set 'k3s__kubelet'.")
         return read
 
     return parse
+
+
+def _not_filled(arguments: list[str]) -> None:
+    for item in arguments:
+        if item.lstrip("-").partition("=")[0] in {"config", "config-dir"}:
+            raise UnfitError(f"has '{item}', a place that the role fills", remedy="Set 'k3s__kubelet'.")
 
 
 _PARSERS: Final = {

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pytest
+from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError
 from ansible_collections.edgewright.edge.plugins.module_utils.k3s_options import (
     CLUSTER_WIDE,
     FIRST_START,
@@ -132,6 +133,23 @@ def test_a_secret_is_refused_without_being_shown(key):
     (text,) = texts({key: "hunter2"})
     assert "hunter2" not in text
     assert text.startswith(f"k3s__config.{key}: is not set here. ")
+
+
+def test_a_whole_file_may_have_what_the_role_sets_and_nothing_unknown():
+    config = {"cluster-init": True, "token-file": "/t", "kubelet-arg": ["config=/x"], "cluster-cidr": "10.44.0.0/16"}
+    assert read_config(config, "server", whole=True) == {**config, "cluster-cidr": ["10.44.0.0/16"]}
+    with pytest.raises(EdgeError) as caught:
+        read_config({"tokn": "hunter2", "token": 17171717, "server": ""}, "server", where="config", whole=True)
+    texts = [str(problem) for problem in caught.value.problems]
+    assert texts[0] == "config.tokn: is no option of k3s server. Did you mean 'token'?"
+    assert [text.partition(":")[0] for text in texts[1:]] == ["config.token", "config.server"]
+    assert "17171717" not in texts[1]
+
+
+def test_a_default_said_aloud_is_no_change():
+    said = {"cluster-cidr": ["10.42.0.0/16"], "service-cidr": ["10.43.0.0/16"], "flannel-backend": "vxlan"}
+    assert refused_changes({}, said, where="config") == []
+    assert len(refused_changes(said, {**said, "service-cidr": ["10.45.0.0/16"]}, where="config")) == 1
 
 
 def test_all_mistakes_come_at_once():
