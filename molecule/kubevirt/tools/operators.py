@@ -11,7 +11,7 @@ import time
 from typing import Any, NamedTuple
 
 from kubernetes import client, config
-from kubernetes.client.rest import ApiException
+from kubernetes.client.exceptions import ApiException
 from urllib3.exceptions import HTTPError
 
 
@@ -63,7 +63,7 @@ def main() -> None:
         time.sleep(0.5)
         for operator in OPERATORS:
             try:
-                config.load_kube_config("/etc/rancher/k3s/k3s.yaml")
+                config.load_kube_config("/etc/rancher/k3s/k3s.yaml")  # type: ignore[no-untyped-call]
                 reconcile(client.ApiClient(), operator)
             except (ApiException, HTTPError, config.ConfigException, OSError):
                 continue
