@@ -5,8 +5,10 @@ Each boot is looked at once, when it is healthy; the tests compare what was seen
 
 from __future__ import annotations
 
+import hashlib
 import ipaddress
 import json
+import os
 import re
 import time
 from dataclasses import dataclass, field
@@ -20,8 +22,9 @@ from edgewright.paths import project_root
 from edgewright.question import FileTypeModel
 from edgewright.virtual_node import STATUS_PORT
 
-from . import pcap
+from . import operator_secrets, pcap
 from .booted_node import MINUTE
+from .conftest import edgewright
 from .disk_image import boot_entries, extract, partition, partitions, run
 
 if TYPE_CHECKING:
@@ -60,6 +63,10 @@ QUESTIONS = {
     "vm_console": "cat /var/log/libvirt/qemu/till-serial.log",
     "etc": f"cd {ETC} && {{ find . -printf '%p %y %m %u %l\\n'; find . -type f -exec sha256sum {{}} +; }} | sort",
     "seeds": "cd /var/lib/edgewright && find models -type f -exec sha256sum {} + | sort; cat etc/till-01/seeded || :",
+    "secret": f"stat --format '%a %U:%G %Y' {operator_secrets.PATH}; sha256sum <{operator_secrets.PATH}",
+    "medium": "ls -A /boot/edgewright",
+    "seed": "systemctl show --property ConditionResult edgewright-seed.service;"
+    " journalctl --boot --unit edgewright-seed.service --output cat",
     "note": "cat /etc/edgewright-note 2>/dev/null || :",
     "analysis": "systemd-analyze time; systemd-analyze blame | head -n 15",
 }
@@ -97,10 +104,26 @@ def look(node: Node) -> Boot:
 
 
 @pytest.fixture(scope="module")
-def node(demo: Build, make_node: MakeNode, kept: Path) -> Node:
-    """The machine, with a capture of every frame on its link."""
+def node(demo: Build, make_node: MakeNode, kept: Path, tmp_path_factory: pytest.TempPathFactory) -> Node:
+    """The machine, with a capture of every frame on its link; a secret of its operator's waits on its disk."""
     capture = kept / "node-life.pcap"
-    return make_node("node-life", demo.image, demo.host("till-01"), disk_size=DISK_SIZE, capture=capture)
+    node = make_node("node-life", demo.image, demo.host("till-01"), disk_size=DISK_SIZE, capture=capture)
+    folder = tmp_path_factory.mktemp("secrets")
+    inventory, password = operator_secrets.with_secret(demo.inventory, "till-01", folder)
+    seed = folder / "seed.tar"
+    said = edgewright("seed", "-i", inventory, "--vault-password-file", password, "-o", seed)
+    assert operator_secrets.SECRET.strip() not in said.stdout + said.stderr
+    edgewright("flash", demo.image, node.disk, "--to-file", "--seed", seed)
+    os.truncate(node.disk, DISK_SIZE)
+    return node
+
+
+def holds_secret(node: Node, folder: Path) -> bool:
+    """Tell whether the secret can be found anywhere on the medium's FAT partition, deleted files included."""
+    esp = extract(node.disk, partition(node.image, "esp"), folder / "esp")
+    found = operator_secrets.SECRET.encode() in esp.read_bytes()
+    esp.unlink()
+    return found
 
 
 def keep_capture(node: Node, boot: str) -> Path:
@@ -175,11 +198,14 @@ class Life:
     acknowledged: tuple[str, str]
     state_check: str
     captures: tuple[Path, ...]
+    secret_on_medium: tuple[bool, bool]
 
 
 @pytest.fixture(scope="module")
 def life(node: Node, demo: Build, store: Store, tmp_path_factory: pytest.TempPathFactory) -> Life:
     """Live through it."""
+    scratch = tmp_path_factory.mktemp("partitions")
+    secret_before = holds_secret(node, scratch)
     node.start()
     first = look(node)
     inference = infer(node, demo, store)
@@ -187,6 +213,7 @@ def life(node: Node, demo: Build, store: Store, tmp_path_factory: pytest.TempPat
     node.machine.powerdown(10 * MINUTE)
     captures = [keep_capture(node, "first")]
     first.entries = boot_entries(node.disk)
+    secret_after = holds_secret(node, scratch)
     table = run("sfdisk", "--dump", node.disk)
 
     node.start()
@@ -204,7 +231,7 @@ def life(node: Node, demo: Build, store: Store, tmp_path_factory: pytest.TempPat
     survived = node.ask({"sum": "sha256sum </var/lib/acknowledged"})["sum"]
     node.machine.powerdown(10 * MINUTE)
     captures.append(keep_capture(node, "third"))
-    state = extract(node.disk, partition(node.disk, "state"), tmp_path_factory.mktemp("state") / "state")
+    state = extract(node.disk, partition(node.disk, "state"), scratch / "state")
     check = run("e2fsck", "-f", "-n", state)
     state.unlink()
     return Life(
@@ -217,6 +244,7 @@ def life(node: Node, demo: Build, store: Store, tmp_path_factory: pytest.TempPat
         acknowledged=(written, survived),
         state_check=check,
         captures=tuple(captures),
+        secret_on_medium=(secret_before, secret_after),
     )
 
 
@@ -230,7 +258,7 @@ def test_the_node_knows_its_name_by_its_mac_address(life: Life) -> None:
 def test_every_health_check_passes_and_no_unit_failed(life: Life) -> None:
     for boot in (life.first, life.second, life.third):
         checks = {check["name"]: check["healthy"] for check in boot.status["health"]["checks"]}
-        assert checks == {"units": True, "inference-file-type": True, "vm-till": True}
+        assert checks == {"units": True, "inference-file-type": True, "seed": True, "vm-till": True}
         assert boot.json("failed") == []
         assert boot.answers["settled"] == "running"
 
@@ -306,6 +334,25 @@ def test_there_is_no_password_and_root_is_locked(life: Life) -> None:
 def test_the_node_made_its_own_machine_id_and_host_keys(life: Life) -> None:
     assert re.fullmatch(r"[0-9a-f]{32}", life.first.answers["machine_id"])
     assert {line.split()[0] for line in life.first.answers["host_keys"].splitlines()} >= {"ssh-ed25519"}
+
+
+def test_a_secret_comes_by_the_seed_for_root_alone(life: Life) -> None:
+    mode, digest = life.first.answers["secret"].splitlines()
+    assert mode.split()[:2] == ["600", "root:root"]
+    assert digest.split()[0] == hashlib.sha256(operator_secrets.SECRET.encode()).hexdigest()
+    assert f"imported {operator_secrets.PATH}" in life.first.answers["seed"]
+
+
+def test_nothing_of_the_seed_stays_on_the_medium(life: Life) -> None:
+    assert life.first.answers["medium"] == ""
+    assert life.secret_on_medium == (True, False)
+
+
+def test_later_boots_import_nothing(life: Life) -> None:
+    for boot in (life.second, life.third):
+        assert boot.answers["secret"] == life.first.answers["secret"]
+        assert boot.answers["seed"].splitlines()[0] == "ConditionResult=no"
+        assert "imported" not in boot.answers["seed"]
 
 
 def test_a_reboot_changes_nothing(life: Life) -> None:
