@@ -43,7 +43,7 @@ EXAMPLES = r"""
 
 RETURN = r"""
 _value:
-  description: Names of the nodes that run another version, servers before agents.
+  description: Names of the nodes that run another version or were left drained, servers before agents.
   type: list
   elements: str
 """

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from ansible_collections.edgewright.edge.plugins.module_utils.errors import Problem, Problems
-from ansible_collections.edgewright.edge.plugins.module_utils.node_drain import is_ready
+from ansible_collections.edgewright.edge.plugins.module_utils.node_drain import DRAINED, is_ready
 
 Object = Mapping[str, Any]
 SYSTEM_NAMESPACES: Final = ("kube-system", "kubevirt", "cdi")
@@ -83,6 +83,7 @@ def node_facts(node: Object) -> dict[str, Any]:
         "version": status.get("nodeInfo", {}).get("kubeletVersion", ""),
         "roles": sorted(label.removeprefix(role) for label in labels if label.startswith(role)),
         "cordoned": bool(node.get("spec", {}).get("unschedulable")),
+        "drained": DRAINED in (meta.get("annotations") or {}),
         "pressures": [name for name in PRESSURES if _condition(node, name).get("status") == "True"],
     }
 

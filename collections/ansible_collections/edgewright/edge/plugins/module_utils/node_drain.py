@@ -14,6 +14,8 @@ from ansible_collections.edgewright.edge.plugins.module_utils.errors import Edge
 
 Object = Mapping[str, Any]
 STOPPED_ON: Final = "edgewright.io/stopped-for-drain-of"
+# On a node that was drained: a drain that somebody has to finish or to take back.
+DRAINED: Final = "edgewright.io/drained"
 STRATEGY: Final = "edgewright.io/run-strategy-before-drain"
 STOP_CHOICES: Final = ("never", "if_needed", "all")
 MIGRATING: Final = ("LiveMigrate", "LiveMigrateIfPossible")

@@ -92,7 +92,8 @@ msg:
   returned: success
   type: str
 nodes:
-  description: The nodes, each with C(name), C(ready), C(version), C(roles), C(cordoned) and C(pressures).
+  description: The nodes, each with C(name), C(ready), C(version), C(roles), C(cordoned),
+    C(drained) by M(edgewright.edge.k3s_node) and not uncordoned since, and C(pressures).
   returned: success
   type: list
   elements: dict

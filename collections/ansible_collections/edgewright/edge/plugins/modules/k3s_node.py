@@ -180,17 +180,21 @@ class Node:
         self.found = api.get(self.path)
         self.changed = False
 
-    def cordon(self, *, cordoned: bool) -> None:
-        """Let no new pods on it, or let them on it again."""
+    def cordon(self, *, cordoned: bool, drained: bool = False) -> None:
+        """Let no new pods on it, or let them on it again; note whether that is for a drain."""
         if self.found is None:
             known = [node["metadata"]["name"] for node in self._api.list("/api/v1/nodes")]
             raise EdgeError(
                 Problem(self.name, "is no node of the cluster", expected=f"one of {', '.join(sorted(known))}")
             )
-        if bool(self.found["spec"].get("unschedulable")) != cordoned:
+        noted = node_drain.DRAINED in (self.found["metadata"].get("annotations") or {})
+        was = bool(self.found["spec"].get("unschedulable"))
+        if was != cordoned or (noted and not cordoned):
             self.changed = True
+            note = {node_drain.DRAINED: "true" if drained else None}
             if self._act:
-                self._api.patch(self.path, {"spec": {"unschedulable": cordoned or None}})
+                patch = {"metadata": {"annotations": note}, "spec": {"unschedulable": cordoned or None}}
+                self._api.patch(self.path, patch)
 
     def plan(self) -> node_drain.Plan:
         """Return what would leave."""
@@ -219,7 +223,7 @@ class Node:
             TooLongError: some did not.
         """
         plan = self.plan()
-        self.cordon(cordoned=True)
+        self.cordon(cordoned=True, drained=True)
         self.changed = self.changed or bool(plan.evict)
         if self._act:
             for machine in plan.stop:

@@ -19,6 +19,11 @@ def test_servers_come_first_in_the_order_of_the_inventory_and_those_done_are_lef
     assert upgrade_order(nodes(a1=new, s1=new, s2=new, s3=new), new, SERVERS, AGENTS) == []
 
 
+def test_a_node_that_a_stopped_upgrade_left_drained_is_finished():
+    running = [{"name": "s1", "version": "v1.36.5+k3s1", "drained": True}, *nodes(s2="v1.36.5+k3s1")]
+    assert upgrade_order(running, "v1.36.5+k3s1", SERVERS, AGENTS) == ["s1"]
+
+
 def test_every_step_that_is_not_allowed_is_named():
     running = nodes(s1="v1.34.9+k3s1", s2="v1.36.6+k3s1", s3="v1.35.1+k3s1", stranger="v1.36.4+k3s1")
     with pytest.raises(AnsibleFilterError) as caught:

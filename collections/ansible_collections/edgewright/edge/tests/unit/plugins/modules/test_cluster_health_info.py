@@ -86,6 +86,7 @@ def test_a_healthy_cluster_says_so(ask, cluster, tmp_path):
         "version": "v1.36.5+k3s1",
         "roles": ["control-plane"],
         "cordoned": False,
+        "drained": False,
         "pressures": [],
     }
     assert result["certificates"] == [

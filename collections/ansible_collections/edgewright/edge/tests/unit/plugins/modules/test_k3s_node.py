@@ -60,6 +60,9 @@ def test_all_leaves_but_what_belongs_to_the_node(node, cluster):
         "shop/static": "a mirror of a static pod",
     }
     assert not node("drained")["changed"]
+    assert cluster.objects["/api/v1/nodes/a"]["metadata"]["annotations"] == {"edgewright.io/drained": "true"}
+    node("uncordoned")
+    assert cluster.objects["/api/v1/nodes/a"]["metadata"]["annotations"] == {}
 
 
 def test_pods_leave_by_eviction_with_the_grace_asked_for(node, cluster):
