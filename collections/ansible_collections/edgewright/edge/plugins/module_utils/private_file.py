@@ -21,7 +21,7 @@ class PrivateFile:
     Attributes:
         content: its bytes; None when it is not there.
         is_private: it is a file itself and not a link, belongs to the user who asks, and has the mode 0600.
-        mode: its permissions in words, as ``rw-r--r--``; empty when it is not there.
+        mode: its permissions in words, as ``rw-r--r--``, and whose it is if another user's; empty when it is not there.
     """
 
     content: bytes | None
@@ -45,8 +45,11 @@ def look(path: str) -> PrivateFile:
         return PrivateFile(None)
     except OSError as error:
         raise EdgeError(Problem(path, f"cannot be read: {error.strerror}", expected="a file, or none")) from None
-    is_own = stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid()
-    return PrivateFile(content, is_own and stat.S_IMODE(status.st_mode) == MODE, stat.filemode(status.st_mode)[1:])
+    is_own = status.st_uid == os.geteuid()
+    is_private = stat.S_ISREG(status.st_mode) and stat.S_IMODE(status.st_mode) == MODE and is_own
+    # A file's words begin with a dash, a link's with an l.
+    words = stat.filemode(status.st_mode).removeprefix("-")
+    return PrivateFile(content, is_private, words if is_own else f"{words} of user {status.st_uid}")
 
 
 def write(path: str, content: bytes) -> None:

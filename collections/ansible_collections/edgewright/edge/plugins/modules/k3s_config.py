@@ -179,7 +179,7 @@ def load(path: str, content: bytes) -> dict[str, Any]:
     """
     try:
         data = yaml.safe_load(content.decode())
-    except (yaml.YAMLError, UnicodeDecodeError):
+    except (yaml.YAMLError, ValueError):
         data = False
     if data is not None and not isinstance(data, dict):
         raise EdgeError(

@@ -79,13 +79,17 @@ def test_what_goes_is_named(write):
     assert (result["added"], result["changed_keys"], result["removed"]) == (["node-label"], ["v"], ["tls-san"])
 
 
-@pytest.mark.parametrize("spoil", ["mode", "comment", "link"])
+@pytest.mark.parametrize("spoil", ["mode", "comment", "link", "owner"])
 def test_a_file_that_only_looks_right_is_mended(write, path, spoil):
     write({"debug": True})
     if spoil == "mode":
         path.chmod(0o644)
     elif spoil == "comment":
         path.write_text("# mine\ndebug: true\n")
+    elif spoil == "owner":
+        if os.geteuid() != 0:
+            pytest.skip("only root can give a file away")
+        os.chown(path, 12345, -1)
     else:
         path.rename(path.with_name("elsewhere"))
         path.symlink_to("elsewhere")
@@ -169,9 +173,11 @@ def test_drop_ins_add_up_as_k3s_adds_them(write, path, drop_in):
 def test_files_that_k3s_could_not_read_are_all_named(write, path, drop_in):
     path.write_text("- token-of-a-test-0123456789\n")
     drop_in("50-broken.yaml").write_text("a: {\n")
+    drop_in("60-dated.yaml").write_text("node-label: 2026-99-99\n")
     message = write({"debug": True})["msg"]
     assert f"{path}: is not what k3s can read" in message
     assert "50-broken.yaml: is not what k3s can read" in message
+    assert "60-dated.yaml: is not what k3s can read" in message
     assert "0123456789" not in message
 
 
