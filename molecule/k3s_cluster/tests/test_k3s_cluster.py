@@ -7,7 +7,7 @@ import json
 from typing import Any
 
 import pytest
-import testinfra
+import testinfra  # type: ignore[import-untyped]
 
 NODES = ("server-1", "server-2", "server-3", "agent-1")
 TOKEN = "token-of-the-cluster-0123456789abcdef"
