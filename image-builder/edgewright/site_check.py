@@ -59,26 +59,6 @@ def domain_problems(site: Site) -> list[Problem]:
     return [_for_hosts(problem, names, site) for problem, names in (*hosts_of.items(), *between.items())]
 
 
-def refuse_unbuildable(site: Site) -> None:
-    """Stop unless an image can be made of the site's runtime.
-
-    Raises:
-        EdgeError: its workloads run on k3s, of which this release makes no images.
-    """
-    host = next((host for host in site.hosts if host.variables.get("edge_runtime") == "k3s"), None)
-    if host is not None:
-        raise EdgeError(
-            Problem(
-                site.where(host.name, "edge_runtime"),
-                "images of nodes that run k3s come with a later release",
-                "'k3s'",
-                "podman",
-                "Install the nodes over SSH instead: 'edgewright lock', 'edgewright fetch', then "
-                f"'ansible-playbook -i {site.shown} playbooks/site.yml'.",
-            )
-        )
-
-
 def _groups(site: Site) -> dict[str, list[str]]:
     """Return the hosts of each group, in inventory order."""
     groups: dict[str, list[str]] = {}

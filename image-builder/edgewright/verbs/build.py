@@ -21,7 +21,7 @@ from edgewright.pipeline import Pipeline, default_version, epoch_of, pipeline, r
 from edgewright.reporter import Reporter, amount
 from edgewright.resolve_request import gaps, request_of
 from edgewright.site import Site, load_site
-from edgewright.site_check import refuse_bad_site, refuse_unbuildable
+from edgewright.site_check import refuse_bad_site
 from edgewright.stages.stage import Context, remove_leftovers
 from edgewright.store import Store
 
@@ -58,8 +58,6 @@ def run(options: argparse.Namespace, reporter: Reporter) -> int:
     with reporter.step("Inventory"):
         site = load_site(options.inventory, vault_password_file=options.vault_password_file)
         refuse_bad_site(site)
-        if not options.artifacts_only:
-            refuse_unbuildable(site)
     plan, context = prepare(site, options, reporter)
     refuse_unfetched(Fetching(plan.disk.lock, plan.disk.store, site.inventory, reporter), site)
     remove_leftovers(context.cache)
