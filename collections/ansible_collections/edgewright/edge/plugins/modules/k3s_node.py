@@ -39,10 +39,11 @@ options:
       - V(cordoned) lets no new pod on the node.
       - V(drained) does that and makes all pods leave.
       - V(uncordoned) lets pods on it again, and starts the virtual machines that V(drained) stopped.
-      - V(absent) removes it from the cluster, and the password k3s knows it by, so that a new machine may take its
-        name.
+      - V(readmitted) makes k3s forget the password it knows the node by, so that the machine that has the name now
+        may join with its own, a new or restored one for example. The node keeps its labels, taints and pods.
+      - V(absent) removes it from the cluster, and its password.
     type: str
-    choices: [cordoned, drained, uncordoned, absent]
+    choices: [cordoned, drained, uncordoned, readmitted, absent]
     required: true
   stop_virtual_machines:
     description:
@@ -136,9 +137,14 @@ from ansible_collections.edgewright.edge.plugins.module_utils.kubernetes_api imp
 )
 from ansible_collections.edgewright.edge.plugins.module_utils.node_drain import Name
 
+_STATES = ["cordoned", "drained", "uncordoned", "readmitted", "absent"]
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "name": {"type": "str", "required": True},
-    "state": {"type": "str", "choices": ["cordoned", "drained", "uncordoned", "absent"], "required": True},
+    "state": {
+        "type": "str",
+        "choices": ["cordoned", "drained", "uncordoned", "readmitted", "absent"],
+        "required": True,
+    },
     "stop_virtual_machines": {"type": "str", "choices": list(node_drain.STOP_CHOICES), "default": "if_needed"},
     "only_virtual_machines": {"type": "bool", "default": False},
     "delete_emptydir_data": {"type": "bool", "default": False},
@@ -246,15 +252,21 @@ class Node:
         return {"started": [str(node_drain.name_of(machine)) for machine in machines]}
 
     def remove(self) -> dict[str, Any]:
-        """Remove it and the password k3s knows it by (pkg/nodepassword)."""
+        """Remove it and the password k3s knows it by."""
         if self.found is not None:
             node_drain.check_removal(self.found, force=self._parameters["force"])
+            self.changed = True
+            if self._act:
+                self._delete(self.path)
+        return self.readmit()
+
+    def readmit(self) -> dict[str, Any]:
+        """Remove the password k3s knows it by: it takes the next one that the node comes with (pkg/nodepassword)."""
         secret = f"/api/v1/namespaces/kube-system/secrets/{self.name}.node-password.k3s"
-        for path, there in ((self.path, self.found is not None), (secret, self._api.get(secret) is not None)):
-            if there:
-                self.changed = True
-                if self._act:
-                    self._delete(path)
+        if self._api.get(secret) is not None:
+            self.changed = True
+            if self._act:
+                self._delete(secret)
         return {}
 
     def _delete(self, path: str) -> None:
@@ -361,15 +373,22 @@ def main() -> None:
         before = _shown(node.found)
         if state == "cordoned":
             node.cordon(cordoned=True)
-        work = {"drained": node.drain, "uncordoned": node.uncordon, "absent": node.remove}.get(state, dict)
-        result = work()
+        work = {
+            "drained": node.drain,
+            "uncordoned": node.uncordon,
+            "readmitted": node.readmit,
+            "absent": node.remove,
+        }
+        result = work.get(state, dict)()
     except EdgeError as error:
         module.fail_json(msg=str(error), errors=error.as_list())
     except ApiError as error:
         module.fail_json(msg=f"{module.params['name']}: the cluster's API: {error}")
     except TooLongError as error:
         module.fail_json(msg=str(error), left=error.left, changed=True)
-    after = {"cordoned": "cordoned\n", "drained": "cordoned\n", "uncordoned": "uncordoned\n", "absent": ""}[state]
+    after = {"cordoned": "cordoned\n", "drained": "cordoned\n", "uncordoned": "uncordoned\n", "absent": ""}.get(
+        state, before
+    )
     module.exit_json(changed=node.changed, diff={"before": before, "after": after}, **result)
 
 

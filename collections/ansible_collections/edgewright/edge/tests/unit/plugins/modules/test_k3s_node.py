@@ -213,6 +213,15 @@ def test_a_removed_node_leaves_no_password_behind(node, cluster):
     assert not node("absent", name="b")["changed"]
 
 
+def test_a_readmitted_node_stays_and_may_come_with_another_password(node, cluster):
+    cluster.add("/api/v1/namespaces/kube-system/secrets/a.node-password.k3s")
+    assert node("readmitted", check=True)["changed"]
+    assert written(cluster) == []
+    assert node("readmitted")["changed"]
+    assert [path for path in cluster.objects if path.endswith("/a") or "/a." in path] == ["/api/v1/nodes/a"]
+    assert not node("readmitted")["changed"]
+
+
 def test_a_running_node_is_removed_by_force_only(node, cluster):
     assert "a: still runs in the cluster, and would register again; found Ready" in node("absent")["msg"]
     assert node("absent", force=True)["changed"]
