@@ -82,7 +82,9 @@ class NodeLayer(Stage):
         changes.mkdir()
         self.run_phase(context, changes, phase="configure", log=context.log)
         self._refuse_secrets(changes)
-        (changes / "digest").write_text(self.key() + "\n")
+        # Of the files, not of the stage's inputs: those have secrets among them, and a weak one could be guessed.
+        digest = as_root(["sh", "-c", _DIGEST, "digest", changes], log=context.log).decode().split()[0]
+        (changes / "digest").write_text(digest + "\n")
 
     def run_phase(self, context: Context, changes: Path, *, phase: str, log: Path) -> None:
         """Run a phase of the roles for this host over the installed root; what it changed comes into ``changes``.
@@ -149,3 +151,5 @@ for name in passwd group shadow gshadow subuid subgid; do rm -f "$1/etc/$name-";
 [ ! -f "$1/etc/shadow" ] || sed -i -E 's/^([^:]*:[^:]*):[0-9]*:/\1:20000:/' "$1/etc/shadow"
 find "$1" -newermt "@$2" -print0 | xargs -0 -r touch --no-dereference --date="@$2"
 """
+
+_DIGEST = 'tar --sort=name --numeric-owner --format=gnu -C "$1" -cf - . | sha256sum'

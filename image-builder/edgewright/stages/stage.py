@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from edgewright.paths import Cache
 
 # Raised when a stage's own code changes what it writes for the same inputs.
-FORMAT = 3
+FORMAT = 4
 
 
 @dataclass(frozen=True)

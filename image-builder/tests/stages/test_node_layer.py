@@ -96,3 +96,16 @@ def test_a_phase_that_fails_leaves_no_layer(context: Context, tree: Path, invent
         configure(context, tree, inventory, "echo 1 >/etc/half; echo the sky fell >&2; exit 3")
     layers = context.cache.stages / "node-layer"
     assert [path.suffix for path in layers.iterdir()] == [".lock"]
+
+
+def test_the_layers_digest_tells_of_its_files_and_nothing_of_the_secrets(
+    context: Context, tree: Path, inventory: Path
+) -> None:
+    layer = configure(context, tree, inventory, "mkdir /etc/app; echo 1 >/etc/app/b")
+    settings = inventory / "host_vars/box.yml"
+    settings.write_text(settings.read_text() + "unrelated: true\n")
+    same = configure(context, tree, inventory, "mkdir /etc/app; echo 1 >/etc/app/b")
+    assert layer != same
+    assert (layer / "digest").read_text() == (same / "digest").read_text()
+    other = configure(context, tree, inventory, "mkdir /etc/app; echo 2 >/etc/app/b")
+    assert (other / "digest").read_text() != (layer / "digest").read_text()
