@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from ansible_collections.edgewright.edge.plugins.module_utils.errors import Problem, Problems
 from ansible_collections.edgewright.edge.plugins.module_utils.inference_service import model_path
 from ansible_collections.edgewright.edge.plugins.module_utils.site import SiteVariables, parse_site
-from ansible_collections.edgewright.edge.plugins.module_utils.virtual_machine import disk_path
+from ansible_collections.edgewright.edge.plugins.module_utils.virtual_machine import DISK_OWNERS, disk_path
 
 from edgewright import __version__
 from edgewright.exits import NeedsNetworkError
@@ -152,10 +152,11 @@ def _files_of(site: SiteVariables, guests: dict[str, GuestDisk]) -> Iterator[Sta
             yield StateFile(model_path(service.name, model).removeprefix(_STATE), artifact=model.source)
     for machine in site.virtual_machines:
         for number, disk in enumerate(machine.disks):
-            path = disk_path(machine.name, number).removeprefix(_STATE)
+            path = disk_path(machine.name, number, runtime=site.runtime).removeprefix(_STATE)
             guest = guests.get(disk.source.removeprefix("build:guests/")) if disk.source.startswith("build:") else None
             artifact = "" if guest else disk.source
-            yield StateFile(path, artifact=artifact, guest=guest, size=disk.size, format=disk.format)
+            owner = DISK_OWNERS[site.runtime]
+            yield StateFile(path, artifact, guest, disk.size, disk.format, owner)
 
 
 def run_stages(stages: list[Stage], context: Context, reporter: Reporter, *, rebuild: bool = False) -> Built:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 # The roles whose `install` phase runs in the node's root, by runtime, in this order (playbooks/image.yml has the same).
 ROLES = {
     "podman": ("base", "podman", "libvirt", "inference_services", "virtual_machines"),
-    "k3s": ("base", "k3s", "kubevirt"),
+    "k3s": ("base", "k3s", "kubevirt", "inference_services", "virtual_machines"),
 }
 
 
@@ -29,6 +29,13 @@ def _list(path: Path, key: str) -> list[str]:
     if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
         raise EdgeError(Problem(f"{path}: {key}", "is not a list of Debian package names", found=repr(names)))
     return names
+
+
+def _role_packages(role: str, runtime: str) -> list[str]:
+    """Return what a role needs on a node; a role of workloads says it for each runtime."""
+    path = collection_dir() / "roles" / role / "vars" / "packages.yml"
+    own = f"__{role}_{runtime}_packages"
+    return _list(path, own if own in yaml.safe_load(path.read_text(encoding="utf-8")) else f"__{role}_packages")
 
 
 def runtime_of(site: Site) -> str:
@@ -67,7 +74,7 @@ def package_trees(site: Site) -> dict[str, list[str]]:
     runtime = runtime_of(site)
     node = {*_list(lists, "node"), *_list(lists, runtime)}
     for role in ROLES[runtime]:
-        node |= set(_list(collection_dir() / "roles" / role / "vars" / "packages.yml", f"__{role}_packages"))
+        node |= set(_role_packages(role, runtime))
     trees = {"tools": _list(lists, "tools"), "node": sorted(node)}
     for name in recipes(site, "guests"):
         trees["tools"] += _list(guests_dir() / name / "guest.yml", "packages")

@@ -45,6 +45,7 @@ class StateFile:
         guest: the stage that makes it.
         size: bytes that a disk is to have at least; ``None`` leaves it as it is.
         format: what a disk's bytes are, ``raw`` or ``qcow2``.
+        owner: number of the user and group it belongs to.
     """
 
     path: str
@@ -52,6 +53,7 @@ class StateFile:
     guest: GuestDisk | None = None
     size: int | None = None
     format: str = "raw"
+    owner: int = 0
 
 
 @dataclass
@@ -82,7 +84,7 @@ class Disk(Stage):
             "repart": digest_of_files(node_dir() / "repart.d"),
             "loader": digest_of_files(node_dir() / "esp"),
             "files": [
-                [file.path, file.artifact, file.guest.key() if file.guest else "", file.size, file.format]
+                [file.path, file.artifact, file.guest.key() if file.guest else "", file.size, file.format, file.owner]
                 for file in self.files
             ],
             "digests": [self.lock.artifact(file.artifact).digest for file in self.files if file.artifact],
@@ -155,8 +157,8 @@ class Disk(Stage):
                 if file.guest
                 else self.store.path(self.lock.artifact(file.artifact).digest)
             )
-            script = 'mkdir -p "${2%/*}" && cp --sparse=always "$1" "$2" && chmod 0644 "$2"'
-            as_root(["sh", "-c", script, "place", source, state / file.path], log=context.log)
+            script = 'mkdir -p "${2%/*}" && cp --sparse=always "$1" "$2" && chmod 0644 "$2" && chown "$3:$3" "$2"'
+            as_root(["sh", "-c", script, "place", source, state / file.path, str(file.owner)], log=context.log)
             if file.size is not None:
                 self._grow(context, state, file)
         stamp = 'find "$1" -newermt "@$2" -print0 | xargs -0 -r touch -h -d "@$2"'

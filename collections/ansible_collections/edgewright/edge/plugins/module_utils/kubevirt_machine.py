@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 BUSES: Final = ("virtio", "scsi", "sata", "usb")
 MACHINES: Final = ("q35",)
+NETWORK: Final = "default"
+"""The network of the cluster's pods: the only one there is."""
 
 
 def refusals(vm: VirtualMachine, *, where: str) -> list[Problem]:
@@ -33,4 +35,37 @@ def refusals(vm: VirtualMachine, *, where: str) -> list[Problem]:
                 expected=f"one of {', '.join(BUSES)}",
                 remedy="Use 'sata', or put a virtio driver into the guest first.",
             )
+        if disk.format != "raw":
+            problems.add(
+                f"{where}.disks[{number}].format",
+                "cannot run on KubeVirt",
+                found=repr(disk.format),
+                expected="raw",
+                remedy="Convert it with 'qemu-img convert -O raw <disk> <disk>.img', and name that.",
+            )
+    if vm.tpm:
+        problems.add(
+            f"{where}.tpm",
+            "would forget what it holds at every stop",
+            found="true",
+            expected="false",
+            remedy="Run the machine with 'edge_runtime: podman', whose TPM keeps its state.",
+        )
+    for number, nic in enumerate(vm.nics):
+        if nic.network != NETWORK:
+            problems.add(
+                f"{where}.nics[{number}].network",
+                "is no network of the cluster",
+                found=repr(nic.network),
+                expected=NETWORK,
+                remedy="Leave 'network' out, or run the machine with 'edge_runtime: podman'.",
+            )
+    if len(vm.nics) > 1:
+        problems.add(
+            f"{where}.nics",
+            "are more than KubeVirt connects to the cluster's network",
+            found=str(len(vm.nics)),
+            expected="none or one",
+            remedy="Keep one, or run the machine with 'edge_runtime: podman'.",
+        )
     return problems.found

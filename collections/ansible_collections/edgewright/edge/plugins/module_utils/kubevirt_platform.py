@@ -148,6 +148,8 @@ def kubevirt_object(site: Virtualization) -> dict[str, Any]:
                 "imagePullPolicy": "IfNotPresent",
                 "evictionStrategy": "None" if site.single else "LiveMigrateIfPossible",
                 "virtTemplateDeployment": {"enabled": False},
+                # What is kept for its age may need a processor of that age. (An empty mapping counts as none.)
+                "obsoleteCPUModels": {"486": True},
                 "developerConfiguration": developer,
             },
         },

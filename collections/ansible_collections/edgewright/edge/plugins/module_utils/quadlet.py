@@ -9,7 +9,7 @@ from ansible_collections.edgewright.edge.plugins.module_utils.quantity import cp
 
 USER: Final = 65532
 """User and group id every server runs as, whatever its image says; it owns nothing on the node."""
-_STOP_SECONDS: Final = 30
+STOP_SECONDS: Final = 30
 
 
 def quadlet_unit(service: InferenceService, *, site: str, image: str, previous: str | None) -> str:
@@ -42,7 +42,7 @@ def quadlet_unit(service: InferenceService, *, site: str, image: str, previous: 
         "ReadOnlyTmpfs=true",
         "NoNewPrivileges=true",
         "DropCapability=all",
-        f"StopTimeout={_STOP_SECONDS}",
+        f"StopTimeout={STOP_SECONDS}",
         *(f"Environment={_quoted(f'{name}={value}')}" for name, value in sorted(service.environment.items())),
     ]
     limits = []
@@ -61,7 +61,7 @@ def quadlet_unit(service: InferenceService, *, site: str, image: str, previous: 
             "Restart=always",
             "RestartSec=2",
             "TimeoutStartSec=300",
-            f"TimeoutStopSec={_STOP_SECONDS + 15}",
+            f"TimeoutStopSec={STOP_SECONDS + 15}",
         ],
         "Quadlet": ["DefaultDependencies=false"],
         "Install": ["WantedBy=multi-user.target"],

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from ansible_collections.edgewright.edge.plugins.module_utils import kubevirt_machine
+from ansible_collections.edgewright.edge.plugins.module_utils import kubernetes_inference_service, kubevirt_machine
 from ansible_collections.edgewright.edge.plugins.module_utils.artifact_mirror import Mirrors
 from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError, Problem, Problems
 from ansible_collections.edgewright.edge.plugins.module_utils.fields import Fields, choice, nearest
@@ -143,15 +143,31 @@ def parse_site(variables: Mapping[str, Any]) -> SiteVariables:
         ),
     )
     fields.problems.found += _clashes(read, variables.get("base__status_port", _STATUS_PORT))
+    with fields.problems.collecting():
+        _check_runtime(read)
+    fields.raise_if_any()
+    return read
+
+
+def _check_runtime(read: SiteVariables) -> None:
+    """Raise what the host's runtime cannot give a workload.
+
+    Raises:
+        EdgeError: all of it.
+    """
+    problems = Problems()
     for number, vm in enumerate(read.virtual_machines or ()):
         at = f"edge_virtual_machines[{number}]"
         if read.runtime == "k3s":
-            fields.problems.found += kubevirt_machine.refusals(vm, where=at)
+            problems.found += kubevirt_machine.refusals(vm, where=at)
         elif read.virtualization is not None:
-            with fields.problems.collecting():
+            with problems.collecting():
                 domain_xml(vm, virtualization=read.virtualization, where=at)
-    fields.raise_if_any()
-    return read
+    for number, service in enumerate(read.inference_services or ()):
+        if read.runtime == "k3s":
+            at = f"edge_inference_services[{number}]"
+            problems.found += kubernetes_inference_service.refusals(service, where=at)
+    problems.raise_if_any()
 
 
 def check_site_variables(variables: Mapping[str, Any]) -> list[Problem]:

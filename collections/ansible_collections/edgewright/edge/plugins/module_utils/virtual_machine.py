@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 DISKS_ROOT: Final = "/var/lib/edgewright/virtual-machines"
+DISK_OWNERS: Final = {"podman": 0, "k3s": 107}
+"""User and group id of a disk by runtime: root's libvirt, and the user that KubeVirt runs QEMU as."""
 BUSES: Final = ("virtio", "scsi", "sata", "usb", "ide")
 NIC_MODELS: Final = ("virtio", "e1000", "e1000e", "rtl8139")
 _SECTOR: Final = 512
@@ -266,9 +268,13 @@ def order(machines: Iterable[VirtualMachine]) -> list[VirtualMachine]:
     return sorted(machines, key=lambda vm: vm.start_order)
 
 
-def disk_path(name: str, number: int) -> str:
-    """Return where a node keeps the disk with this number of the machine with this name."""
-    return f"{DISKS_ROOT}/{name}/disk{number}.img"
+def disk_path(name: str, number: int, *, runtime: str = "podman") -> str:
+    """Return where a node keeps the disk with this number of the machine with this name.
+
+    On k3s each has a folder of its own, which is a volume: KubeVirt finds a disk as ``disk.img`` in it.
+    """
+    disk = f"{DISKS_ROOT}/{name}/disk{number}"
+    return f"{disk}/disk.img" if runtime == "k3s" else f"{disk}.img"
 
 
 def _serial(bus: str | None) -> Parser[str]:

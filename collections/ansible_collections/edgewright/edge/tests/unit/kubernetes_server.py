@@ -32,6 +32,7 @@ class Cluster:
         stubborn: names of pods that never end.
         webhooks_down: how many patches of virtual machines still fail for want of a webhook.
         pause: seconds that a pod takes to end.
+        finalizers: paths of objects that stay when they are deleted.
         page: how many objects a list gives at most at a time.
     """
 
@@ -41,6 +42,7 @@ class Cluster:
     stubborn: set[str] = field(default_factory=set)
     webhooks_down: int = 0
     pause: float = 0.2
+    finalizers: set[str] = field(default_factory=set)
     page: int = 2
     lock: threading.RLock = field(default_factory=threading.RLock)
 
@@ -119,7 +121,7 @@ class Cluster:
             if path not in self.objects:
                 return 404, {"message": f"{path} not found"}
             if method == "DELETE":
-                return 200, self.objects.pop(path)
+                return 200, self.objects[path] if path in self.finalizers else self.objects.pop(path)
             if method == "PATCH":
                 if "kubevirt.io" in path and self.webhooks_down:
                     self.webhooks_down -= 1
@@ -142,6 +144,9 @@ class Cluster:
             name, _, value = selector.partition("=")
             assert name == "spec.nodeName"
             found = [item for item in found if item["spec"].get("nodeName") == value]
+        for selector in query.get("labelSelector", []):
+            wanted = dict(term.split("=") for term in selector.split(","))
+            found = [item for item in found if wanted.items() <= item["metadata"].get("labels", {}).items()]
         start = int(query.get("continue", ["0"])[0])
         page = {"items": found[start : start + self.page], "metadata": {}}
         if start + self.page < len(found):

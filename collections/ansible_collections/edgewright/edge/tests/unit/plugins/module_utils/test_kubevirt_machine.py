@@ -11,11 +11,18 @@ from hypothesis import strategies as st
 @given(virtual_machine(virtualization="kvm"), st.booleans())
 def test_what_kubevirt_lacks_is_refused_and_nothing_else(vm, modern):
     if modern:
-        disks = tuple(dataclasses.replace(disk, bus="sata") for disk in vm.disks)
-        assert refusals(dataclasses.replace(vm, machine="q35", disks=disks), where="vm") == []
+        disks = tuple(dataclasses.replace(disk, bus="sata", format="raw") for disk in vm.disks)
+        nics = tuple(dataclasses.replace(nic, network="default") for nic in vm.nics[:1])
+        changed = dataclasses.replace(vm, machine="q35", disks=disks, nics=nics, tpm=False)
+        assert refusals(changed, where="vm") == []
         return
     lacking = ["vm.machine"] if vm.machine == "pc" else []
-    lacking += [f"vm.disks[{number}].bus" for number, disk in enumerate(vm.disks) if disk.bus not in BUSES]
+    for number, disk in enumerate(vm.disks):
+        lacking += [f"vm.disks[{number}].bus"] * (disk.bus not in BUSES)
+        lacking += [f"vm.disks[{number}].format"] * (disk.format != "raw")
+    lacking += ["vm.tpm"] * vm.tpm
+    lacking += [f"vm.nics[{number}].network" for number, nic in enumerate(vm.nics) if nic.network != "default"]
+    lacking += ["vm.nics"] * (len(vm.nics) > 1)
     found = refusals(vm, where="vm")
     assert [problem.where for problem in found] == lacking
     assert all(problem.expected and problem.remedy for problem in found)

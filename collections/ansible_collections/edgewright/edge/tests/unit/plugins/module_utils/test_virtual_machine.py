@@ -200,3 +200,4 @@ def test_equal_start_orders_keep_the_order_of_the_list():
 
 def test_disks_lie_in_the_machines_folder():
     assert disk_path("till", 1) == "/var/lib/edgewright/virtual-machines/till/disk1.img"
+    assert disk_path("till", 1, runtime="k3s") == "/var/lib/edgewright/virtual-machines/till/disk1/disk.img"

@@ -1,0 +1,157 @@
+# GNU General Public License v3.0+ (see LICENSE or https://www.gnu.org/licenses/gpl-3.0.txt)
+# SPDX-License-Identifier: GPL-3.0-or-later
+"""Filter: inference services of a cluster to manifests for k3s."""
+
+from __future__ import annotations
+
+DOCUMENTATION = r"""
+name: kubernetes_inference_services
+author: The Edgewright contributors (@edgewright)
+version_added: 0.2.0
+short_description: Render a cluster's inference services as manifests
+description:
+  - Checks what the nodes of a cluster have as C(edge_inference_services), and renders each service as a Deployment, a
+    Service and a PriorityClass, in the order they start.
+  - The cluster runs a service once, on one of the nodes that declare it.
+  - The same input always gives the same output. Nothing is read from or changed on any machine.
+positional: site, version
+options:
+  _input:
+    description: Lists C(edge_inference_services) by node, nodes in the cluster's order.
+    type: dict
+    required: true
+  site:
+    description: The site's name, C(edge_site). It labels the objects.
+    type: str
+    required: true
+  version:
+    description: Version that the images built by the image builder (C(build:containers/NAME)) are tagged with.
+    type: str
+    required: true
+"""
+
+EXAMPLES = r"""
+- name: Manifests are in place
+  ansible.builtin.copy:
+    content: "{{ item.content }}"
+    dest: "/var/lib/rancher/k3s/server/manifests/{{ item.name }}"
+    mode: "0600"
+  loop: >-
+    {{ ({inventory_hostname: edge_inference_services}
+        | edgewright.edge.kubernetes_inference_services(edge_site, version='0.1.0')).files }}
+  loop_control:
+    label: "{{ item.name }}"
+"""
+
+RETURN = r"""
+_value:
+  description: The manifests, and what the node has to know of each service.
+  type: dict
+  contains:
+    files:
+      description: Manifests with C(name) and C(content), in the order k3s applies them. The first is the namespace.
+      type: list
+      elements: dict
+    services:
+      description: One dictionary a service, in start order.
+      type: list
+      elements: dict
+      contains:
+        name:
+          description: Name of the service and of its Deployment.
+          type: str
+        nodes:
+          description: Nodes that declare it.
+          type: list
+          elements: str
+        image:
+          description: Name of the image in the node's container store.
+          type: str
+        models:
+          description: Its models. Each has C(name), C(version), C(source) and the C(path) of its file on the node.
+          type: list
+          elements: dict
+        port:
+          description: TCP port on the node that runs it.
+          type: int
+        priority_class:
+          description: Name of its PriorityClass.
+          type: str
+"""
+
+from typing import TYPE_CHECKING, Any
+
+from ansible.errors import AnsibleFilterError
+from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError
+from ansible_collections.edgewright.edge.plugins.module_utils.inference_service import (
+    image_name,
+    inference_services,
+    model_path,
+)
+from ansible_collections.edgewright.edge.plugins.module_utils.kubernetes_inference_service import (
+    refusals,
+    service_objects,
+)
+from ansible_collections.edgewright.edge.plugins.module_utils.kubernetes_workloads import (
+    INFERENCE_SERVICE,
+    NAMESPACE_FILE,
+    declared_once,
+    file_name,
+    namespace,
+    priority_class_name,
+)
+from ansible_collections.edgewright.edge.plugins.module_utils.yaml_text import yaml_documents
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+_WHERE = "edge_inference_services"
+_HEAD = "Managed by Edgewright (role inference_services)."
+
+
+def kubernetes_inference_services(declared: Mapping[str, object], site: str, version: str) -> dict[str, Any]:
+    """Render the services; every problem of every service is in the one error."""
+    try:
+        services = declared_once(
+            declared,
+            where=_WHERE,
+            read=lambda value: inference_services(value, where=_WHERE),
+            refusals=lambda service, at: refusals(service, where=at),
+        )
+    except EdgeError as error:
+        raise AnsibleFilterError(str(error)) from error
+    files = [{"name": NAMESPACE_FILE, "content": yaml_documents([namespace()], head="Managed by Edgewright.")}]
+    told = []
+    for service, nodes in services:
+        image = image_name(service.image, version=version)
+        objects = service_objects(service, site=site, image=image, nodes=nodes)
+        files.append(
+            {"name": file_name(service, INFERENCE_SERVICE), "content": yaml_documents(objects, head=_HEAD)},
+        )
+        told.append(
+            {
+                "name": service.name,
+                "nodes": list(nodes),
+                "image": image,
+                "models": [
+                    {
+                        "name": model.name,
+                        "version": model.version,
+                        "source": model.source,
+                        "path": model_path(service.name, model),
+                    }
+                    for model in service.models
+                ],
+                "port": service.port,
+                "priority_class": priority_class_name(service, INFERENCE_SERVICE),
+            }
+        )
+    return {"files": files, "services": told}
+
+
+class FilterModule:
+    """What Ansible looks for."""
+
+    def filters(self) -> Mapping[str, Callable[..., Any]]:
+        """Return the filters of this file by name."""
+        return {"kubernetes_inference_services": kubernetes_inference_services}
