@@ -38,7 +38,6 @@ def run(options: argparse.Namespace, reporter: Reporter) -> int:
         *(Problem(str(site.shown), f"Ansible warns: {warning.rstrip('.')}") for warning in site.warnings),
         *site.orphans,
         *unrecognised(site),
-        *_workload_warnings(site),
         *_lock_warnings(site),
         *missing_for_build(),
         *missing_for_boot(),
@@ -64,24 +63,6 @@ def run(options: argparse.Namespace, reporter: Reporter) -> int:
         }
     )
     return ExitCode.OK
-
-
-def _workload_warnings(site: Site) -> list[Problem]:
-    """Tell that workloads of a k3s site are checked and pinned, and that no role puts them onto the cluster yet."""
-    if site.hosts[0].variables.get("edge_runtime") != "k3s":
-        return []
-    return list(
-        dict.fromkeys(
-            Problem(
-                site.where(host.name, variable),
-                "this release brings up k3s without its workloads",
-                expected="edge_runtime: podman, if they are to run now",
-            )
-            for host in site.hosts
-            for variable in ("edge_inference_services", "edge_virtual_machines")
-            if host.variables.get(variable)
-        )
-    )
 
 
 def _lock_warnings(site: Site) -> list[Problem]:

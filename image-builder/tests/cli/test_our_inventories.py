@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import yaml
 from edgewright.site import load_site
-
-if TYPE_CHECKING:
-    from .conftest import Run
 
 ROOT = Path(__file__).parents[3] / "inventories"
 SITES = sorted(path.parent.name for path in ROOT.glob("*/hosts.yml"))
@@ -53,15 +49,6 @@ def test_plant_is_a_cluster_that_survives_a_server() -> None:
     (taint,) = card["k3s__node_taints"]
     key, _, effect = taint.partition("=")[0], "=", taint.rpartition(":")[2]
     assert {"key": key, "operator": "Exists", "effect": effect} in pod["tolerations"]
-
-
-def test_of_workloads_on_k3s_it_is_said_that_they_do_not_run_yet(edgewright: Run) -> None:
-    done = edgewright("check", "-i", ROOT / "shop", "--json")
-    told = [
-        each["where"].rpartition(": ")[2] for each in json.loads(done.stdout)["warnings"] if "workloads" in each["what"]
-    ]
-    assert told == list(WORKLOADS)
-    assert "workloads" not in edgewright("check", "-i", ROOT / "demo").stderr
 
 
 @pytest.mark.parametrize("site", SITES)
