@@ -112,7 +112,7 @@ import tarfile
 import tempfile
 from contextlib import closing
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import IO, Any, NoReturn, cast
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.edgewright.edge.plugins.module_utils import datastore_backup as backup
@@ -201,9 +201,13 @@ def unpack(archive: Path, folder: Path, cluster: str, token: str | None) -> back
     try:
         with tarfile.open(archive, mode="r:gz") as tar:
             for member in tar:
-                if not member.isfile():
-                    raise EdgeError(Problem(f"{archive}: {member.name}", "is not a plain file"))
-                tar.extract(member, folder, filter="data")
+                target = folder / member.name
+                if not member.isfile() or ".." in target.parts or folder not in target.parents:
+                    raise EdgeError(Problem(f"{archive}: {member.name}", "is not a plain file of the backup"))
+                target.parent.mkdir(parents=True, exist_ok=True)
+                # Not extract(): Debian 12's Python has no filters for it, and links and modes do not matter here.
+                with cast("IO[bytes]", tar.extractfile(member)) as source, target.open("xb") as file:
+                    shutil.copyfileobj(source, file)
                 found[member.name] = _digest(folder / member.name)
     except FileNotFoundError:
         raise EdgeError(Problem(str(archive), "does not exist")) from None

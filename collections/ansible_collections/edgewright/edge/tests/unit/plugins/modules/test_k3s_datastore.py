@@ -321,7 +321,7 @@ def add_link(content):
         (flip_byte, "server/tls/server-ca.key: is damaged; found sha256:"),
         (lambda content: content.pop("manifest.json"), "has no manifest.json"),
         (lambda content: content.pop("datastore/state.db"), "datastore/state.db: is missing in the archive"),
-        (add_link, "cannot be read to its end"),
+        (add_link, "is not a plain file of the backup"),
     ],
 )
 @pytest.mark.parametrize("check", [True, False])
