@@ -24,7 +24,7 @@ class Row:
     Attributes:
         figure: what was measured.
         value: Edgewright's figure, in ``unit``.
-        unit: ``s``, ``ms``, ``MiB`` or ``1/s``.
+        unit: ``s``, ``ms``, ``MiB``, ``1/s``, or the noun of what is counted.
         other: the figure of what it is compared with, measured in the same run; None where there is nothing to compare.
         than: what that is.
         limit: the most that ``limited`` may be; None where no target is set.
