@@ -141,7 +141,18 @@ def test_templates_reach_the_filters_by_their_full_names():
 @pytest.mark.parametrize(
     ("kind", "names"),
     [
-        ("filter", ["k3s_file_set", "k3s_files", "kubevirt_manifests", "libvirt_domains", "network_files", "quadlets"]),
+        (
+            "filter",
+            [
+                "k3s_file_set",
+                "k3s_files",
+                "kubevirt_manifests",
+                "libvirt_domains",
+                "network_files",
+                "quadlets",
+                "secret_files",
+            ],
+        ),
         ("module", ["inference_probe", "libvirt_domain"]),
         ("lookup", ["artifact"]),
     ],
