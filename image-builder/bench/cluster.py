@@ -124,6 +124,9 @@ class Bench:
         (folder / "inventory").mkdir(parents=True)
         if theirs:
             shutil.copytree(theirs, self._theirs, ignore=shutil.ignore_patterns(".git"))
+        (folder / "bin").mkdir()
+        # As on a machine without kubectl: with it, k3s-ansible would also make a kubeconfig for this machine's user.
+        (folder / "bin" / "kubectl").symlink_to("/bin/false")
         self._write("inventory/hosts.yml", yaml.safe_dump(self._inventory()))
         self._write("prepare.yml", _PREPARE)
         self._write("site.yml", _SITE)
@@ -137,6 +140,7 @@ class Bench:
             "ANSIBLE_PIPELINING": "1",
             "EDGEWRIGHT_CACHE": str(folder / "cache"),
             "MOLECULE_EPHEMERAL_DIRECTORY": str(folder),
+            "PATH": f"{folder / 'bin'}:{os.environ['PATH']}",
         }
 
     def _write(self, name: str, text: str) -> None:
@@ -153,8 +157,6 @@ class Bench:
             "airgap_dir": str(self._folder / "airgap"),
             "api_endpoint": "127.0.0.1",
             "k3s_version": "v1.36.5+k3s1",
-            # Not the user's own, should this machine have kubectl.
-            "kubeconfig": str(self._folder / "kubeconfig"),
             "token": "token-of-the-bench-0123456789",
         }
         groups: dict[str, object] = {"k3s_server": {"hosts": {_OURS: {}}, "vars": ours}}
