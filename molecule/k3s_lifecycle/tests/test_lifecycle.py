@@ -193,7 +193,9 @@ def test_three_servers_run() -> None:
 
 
 def test_a_bad_node_stops_the_upgrade_which_goes_on_later() -> None:
-    drop_in = "/etc/systemd/system/k3s.service.d/99-bad.conf"
+    folder = "/etc/systemd/system/k3s.service.d"
+    drop_in = f"{folder}/99-bad.conf"
+    on(TWO, "mkdir", "-p", folder)
     on(TWO, "sh", "-c", f"printf '[Service]\\nExecStartPre=/bin/false\\n' >{drop_in}")
     told = PLANT.play("playbooks/upgrade.yml", "-e", NEWER, "-e", "k3s__ready_timeout=30", fails=True)
     assert f"{TWO} could not be upgraded" in told
