@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal, Self
 
 import httpx
+from ansible_collections.edgewright.edge.plugins.module_utils.quantity import GIB
 from edgewright import virtual_node
 from edgewright.machine import Machine
 from edgewright.tools import qemu
@@ -50,6 +51,7 @@ class Node:
         image: the image, never written.
         folder: takes the disk, ``disk.raw``, a sparse copy that other programs can open.
         console: the serial console's text.
+        memory: in bytes.
         variables: the inventory variables of the host to be: MAC, DMI data, address. Empty for a machine unknown.
     """
 
@@ -61,6 +63,7 @@ class Node:
     variables: Mapping[str, Any] = field(default_factory=dict)
     disk_bus: qemu.DiskBus = "virtio"
     disk_size: int = 0
+    memory: int = 2 * GIB
     kernel_arguments: tuple[str, ...] = ()
     credentials: Mapping[str, bytes] = field(default_factory=dict)
     capture: Path | None = None
@@ -77,6 +80,7 @@ class Node:
             capture=self.capture,
         )
         hardware = qemu.Hardware(
+            memory=self.memory,
             disk_bus=self.disk_bus,
             link=link,
             dmi_serial=virtual_node.identity(self.variables, "dmi_serial"),
