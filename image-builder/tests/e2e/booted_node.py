@@ -15,7 +15,7 @@ from edgewright.machine import Machine
 from edgewright.tools import qemu
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
     from types import TracebackType
 
@@ -121,13 +121,25 @@ class Node:
 
     def wait_status(self, timeout: float = 10 * MINUTE) -> dict[str, Any]:
         """Wait until the status page answers; return what it says."""
-        return self._status(timeout, healthy=False)
+        return self._status(timeout, "there", lambda _status: True)
 
     def wait_healthy(self, timeout: float = 15 * MINUTE) -> dict[str, Any]:
         """Wait until the status page says that the node is healthy; return what it says."""
-        return self._status(timeout, healthy=True)
+        return self._status(timeout, "healthy", lambda status: bool((status["health"] or {}).get("healthy")))
 
-    def _status(self, timeout: float, *, healthy: bool) -> dict[str, Any]:
+    def wait_guest(self, name: str, line: str, timeout: float = 10 * MINUTE) -> dict[str, Any]:
+        """Wait until the status page shows ``line`` on the console of a virtual machine; return what the page says.
+
+        A guest that runs, which is what the node's health asks for, may still be in its firmware.
+        """
+
+        def said(status: dict[str, Any]) -> bool:
+            guests = {guest["name"]: guest["console_tail"] for guest in status["virtual_machines"]}
+            return any(line in shown for shown in guests.get(name, ()))
+
+        return self._status(timeout, f"so far that {name} says {line!r}", said)
+
+    def _status(self, timeout: float, aim: str, reached: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
         deadline = time.monotonic() + timeout
         last: object = "no answer"
         while time.monotonic() < deadline:
@@ -135,15 +147,13 @@ class Node:
                 reply = httpx.get(f"{self.url(virtual_node.STATUS_PORT)}/status.json", timeout=60, trust_env=False)
                 status: dict[str, Any] = reply.raise_for_status().json()
                 last = status["health"] or "not yet examined"
-                if not healthy or (status["health"] or {}).get("healthy"):
+                if reached(status):
                     return status
             except (httpx.TransportError, httpx.HTTPStatusError, ValueError) as error:
                 last = error
             assert self.machine.running, f"the machine went off, see {self.console}"
             time.sleep(1)
-        raise AssertionError(
-            f"not {'healthy' if healthy else 'there'} after {timeout:.0f} s: {last}; see {self.console}"
-        )
+        raise AssertionError(f"not {aim} after {timeout:.0f} s: {last}; see {self.console}")
 
     def ask(self, commands: Mapping[str, str], *, timeout: float = 5 * MINUTE) -> dict[str, str]:
         """Run shell commands as root in one SSH session; return what each printed, by its name.

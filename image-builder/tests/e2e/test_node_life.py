@@ -97,9 +97,10 @@ class Boot:
 
 
 def look(node: Node) -> Boot:
-    """Wait until the node is healthy and see how it is."""
+    """Wait until the node is healthy and its guest is up, and see how it is."""
     recognised = node.wait_recognised()
-    status = node.wait_healthy()
+    node.wait_healthy()
+    status = node.wait_guest("till", "till: ready")
     return Boot(status, recognised, node.ask(QUESTIONS, timeout=10 * MINUTE))
 
 
