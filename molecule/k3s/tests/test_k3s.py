@@ -134,13 +134,27 @@ def test_broken_datastore_is_not_started_and_the_node_says_so(host: Any) -> None
     assert "dashboard-0" in pods(host)
 
 
-@pytest.mark.parametrize("damage", ["meta pages", "empty blob"])
+# What containerd 2.3 writes when its database does not open; it then goes on without serving Kubernetes.
+CANNOT_OPEN = (
+    'time="2026-11-23T06:31:56Z" level=info msg="starting containerd" revision= version=v2.3.2-k3s2\n'
+    'time="2026-11-23T06:31:56Z" level=warning msg="failed to load plugin" error="invalid database" '
+    "id=io.containerd.metadata.v1.bolt type=io.containerd.metadata.v1\n"
+)
+
+
+@pytest.mark.parametrize("damage", ["meta pages", "cut short", "empty blob", "does not open"])
 def test_broken_containerd_store_is_made_anew_from_the_archives(host: Any, damage: str) -> None:
     host.check_output("systemctl stop k3s")
     store = f"{DATA}/agent/containerd"
     if damage == "meta pages":
         meta = f"{store}/io.containerd.metadata.v1.bolt/meta.db"
         host.check_output(f"dd if=/dev/zero of={meta} bs=4096 count=2 conv=notrunc status=none")
+    elif damage == "cut short":
+        host.check_output(f"truncate --size=100 {store}/io.containerd.metadata.v1.bolt/meta.db")
+    elif damage == "does not open":
+        host.check_output("printf %%s %s >>%s", CANNOT_OPEN, f"{store}/containerd.log")
+        asked = host.run("/usr/lib/edgewright/repair-containerd --started")
+        assert (asked.rc, "invalid database" in asked.stdout) == (1, True)
     else:
         blobs = f"{store}/io.containerd.content.v1.content/blobs/sha256"
         host.check_output(f"mkdir -p {blobs} && : >{blobs}/{'ab' * 32}")

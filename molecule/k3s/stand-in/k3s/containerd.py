@@ -31,7 +31,7 @@ def _fnv(data: bytes) -> int:
 
 
 def _meta_page(number: int) -> bytes:
-    meta = struct.pack("<IIIIQQQQQ", _MAGIC, 2, _PAGE, 0, 4, 0, 2, 5, number)
+    meta = struct.pack("<IIIIQQQQQ", _MAGIC, 2, _PAGE, 0, 0, 0, 0, 2, number)
     page = struct.pack("<QHHI", number, 4, 0, 0) + meta + struct.pack("<Q", _fnv(meta))
     return page.ljust(_PAGE, b"\0")
 
