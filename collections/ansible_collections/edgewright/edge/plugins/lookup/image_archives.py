@@ -12,7 +12,8 @@ short_description: Archives of a site's pinned container images
 description:
   - Returns an archive for each image of C(site.lock.yml) beside the inventory, made of the files that
     C(edgewright fetch) has put into the content-addressed store. Nothing is downloaded.
-  - Archives are kept in the cache. Another image has another archive, for the name has the image's digest in it.
+  - Archives are kept in the cache. Another image has another archive, for the name has the image's digest in it. A kept
+    one is read in full, and made anew if a byte of it is another one.
 options:
   _terms:
     description: Nothing; a lookup without terms returns all.
@@ -25,6 +26,10 @@ options:
     type: str
     env:
       - name: EDGEWRIGHT_CACHE
+  elsewhere:
+    description: Sizes of archives that need not be read, by their names, for they are where they are wanted already.
+    type: dict
+    default: {}
 """
 
 EXAMPLES = r"""
@@ -56,7 +61,7 @@ import os
 import tarfile
 import tempfile
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import yaml
 from ansible.errors import AnsibleLookupError
@@ -69,6 +74,8 @@ from ansible_collections.edgewright.edge.plugins.module_utils.image_archive impo
     pinned_images,
 )
 
+_CHUNK = 1024**2
+
 
 class LookupModule(LookupBase):  # type: ignore[misc]
     """What Ansible looks for."""
@@ -77,6 +84,7 @@ class LookupModule(LookupBase):  # type: ignore[misc]
         """Return the archives; every problem of every image is in the one error."""
         self.set_options(var_options=variables, direct=kwargs)
         cache = Path(self.get_option("cache") or _default_cache()).expanduser()
+        elsewhere = self.get_option("elsewhere")
         lock = Path(str((variables or {}).get("inventory_dir"))) / LOCK_NAME
         if not lock.is_file():
             return []
@@ -84,7 +92,7 @@ class LookupModule(LookupBase):  # type: ignore[misc]
         try:
             for image in pinned_images(_read(lock), where=str(lock)):
                 with problems.collecting():
-                    path = _archive(image, cache)
+                    path = _archive(image, cache, elsewhere.get(image.file_name))
                     size = path.stat().st_size
                     found.append(
                         {"reference": image.reference, "name": image.file_name, "path": str(path), "size": size}
@@ -108,10 +116,10 @@ def _read(lock: Path) -> object:
         raise EdgeError(problem) from error
 
 
-def _archive(image: PinnedImage, cache: Path) -> Path:
+def _archive(image: PinnedImage, cache: Path, elsewhere: int | None) -> Path:
     """Return an image's archive; it is made of verified files, under another name until it is whole."""
     target = cache / "archives" / image.file_name
-    if target.is_file():
+    if target.is_file() and (target.stat().st_size == elsewhere or _is_whole(image, target)):
         return target
     files = [(digest, _blob(image, digest, cache / "store")) for digest in image.digests]
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -122,12 +130,45 @@ def _archive(image: PinnedImage, cache: Path) -> Path:
                 archive.addfile(_member(name, len(content)), io.BytesIO(content))
             for digest, path in files:
                 with path.open("rb") as blob:
-                    archive.addfile(_member(f"blobs/{digest.replace(':', '/')}", path.stat().st_size), blob)
+                    archive.addfile(_member(_blob_name(digest), path.stat().st_size), blob)
         Path(temporary).rename(target)
     except BaseException:
         Path(temporary).unlink()
         raise
     return target
+
+
+def _is_whole(image: PinnedImage, path: Path) -> bool:
+    """Return whether each file in an archive has its digest, and the image its name."""
+    try:
+        with tarfile.open(path) as archive:
+            for digest in image.digests:
+                found = hashlib.sha256()
+                with _opened(archive, _blob_name(digest)) as blob:
+                    while chunk := blob.read(_CHUNK):
+                        found.update(chunk)
+                if found.hexdigest() != digest.partition(":")[2]:
+                    return False
+            with _opened(archive, _blob_name(image.root)) as root:
+                small = layout_files(image, root.read())
+            for name, content in small.items():
+                with _opened(archive, name) as file:
+                    if file.read() != content:
+                        return False
+    except (OSError, KeyError, EdgeError, tarfile.TarError):
+        return False
+    return True
+
+
+def _opened(archive: tarfile.TarFile, name: str) -> IO[bytes]:
+    file = archive.extractfile(name)
+    if file is None:
+        raise KeyError(name)
+    return file
+
+
+def _blob_name(digest: str) -> str:
+    return f"blobs/{digest.replace(':', '/')}"
 
 
 def _member(name: str, size: int) -> tarfile.TarInfo:

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import subprocess
+from pathlib import Path
 
 import pytest
 from ansible_collections.edgewright.edge.tests.unit.ansible_cli import ansible
@@ -33,9 +34,9 @@ def site(tmp_path):
     return folder
 
 
-def look(site, tmp_path):
+def look(site, tmp_path, elsewhere=None):
     """Return the message of a task whose template has the lookup: archives, or an error."""
-    template = "{{ query('edgewright.edge.image_archives') }}"
+    template = f"{{{{ query('edgewright.edge.image_archives', elsewhere={elsewhere or {}}) }}}}"
     arguments = json.dumps({"msg": template})
     cache = str(tmp_path / "cache")
     result = ansible("ansible", "all", "-i", site, "-m", "debug", "-a", arguments, EDGEWRIGHT_CACHE=cache)
@@ -65,3 +66,26 @@ def test_damaged_and_missing_files_are_told(site, tmp_path):
     stored[0].unlink()
     assert "has not been fetched" in look(site, tmp_path)
     assert not list((tmp_path / "cache").glob("archives/*"))
+
+
+def test_a_kept_archive_that_was_damaged_is_made_anew(site, tmp_path):
+    (archive,) = look(site, tmp_path)
+    path = Path(archive["path"])
+    whole = path.read_bytes()
+    for place in (whole.index(b"a layer"), whole.index(REFERENCE.encode()), 0):
+        damaged = bytearray(whole)
+        damaged[place] ^= 1
+        path.write_bytes(damaged)
+        assert look(site, tmp_path) == [archive]
+        assert path.read_bytes() == whole
+
+
+def test_an_archive_that_is_elsewhere_is_not_read_again(site, tmp_path):
+    (archive,) = look(site, tmp_path)
+    path = Path(archive["path"])
+    damaged = path.read_bytes().replace(b"a layer", b"A layer")
+    path.write_bytes(damaged)
+    assert look(site, tmp_path, {archive["name"]: archive["size"]}) == [archive]
+    assert path.read_bytes() == damaged
+    look(site, tmp_path, {archive["name"]: archive["size"] + 1})
+    assert path.read_bytes() != damaged
