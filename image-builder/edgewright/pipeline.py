@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from ansible_collections.edgewright.edge.plugins.module_utils.errors import Problem, Problems
-from ansible_collections.edgewright.edge.plugins.module_utils.inference_service import model_path
+from ansible_collections.edgewright.edge.plugins.module_utils.inference_model import model_artifacts
 from ansible_collections.edgewright.edge.plugins.module_utils.site import SiteVariables, parse_site
 from ansible_collections.edgewright.edge.plugins.module_utils.virtual_machine import DISK_OWNERS, disk_path
 
@@ -149,7 +149,8 @@ def _files_of(site: SiteVariables, guests: dict[str, GuestDisk]) -> Iterator[Sta
     """Yield the models and disks of one host."""
     for service in site.inference_services:
         for model in service.models:
-            yield StateFile(model_path(service.name, model).removeprefix(_STATE), artifact=model.source)
+            for path, source in model_artifacts(service.name, model).items():
+                yield StateFile(path.removeprefix(_STATE), artifact=source)
     for machine in site.virtual_machines:
         for number, disk in enumerate(machine.disks):
             path = disk_path(machine.name, number, runtime=site.runtime).removeprefix(_STATE)

@@ -124,6 +124,10 @@ def _inner(entry: Mapping[str, Any], key: str) -> Iterator[tuple[str, str]]:
     for index, item in enumerate(value if isinstance(value, list) else ()):
         if isinstance(item, dict) and isinstance(item.get("source"), str):
             yield f"{key}[{index}].source", item["source"]
+        files = item.get("files") if isinstance(item, dict) else None
+        for name, source in (files if isinstance(files, dict) else {}).items():
+            if isinstance(source, str):
+                yield f"{key}[{index}].files.{name}", source
 
 
 def _sources(site: Site) -> Iterator[tuple[str, str]]:
@@ -136,8 +140,9 @@ def _sources(site: Site) -> Iterator[tuple[str, str]]:
 def _images(site: Site) -> Iterator[tuple[str, str]]:
     for variable in ("edge_inference_services", "edge_virtual_machines"):
         for host, path, entry in _entries(site, variable):
-            if isinstance(entry.get("image"), str):
-                yield place_of(site, host, f"{path}.image"), entry["image"]
+            for key in ("image", "model_image"):
+                if isinstance(entry.get(key), str):
+                    yield place_of(site, host, f"{path}.{key}"), entry[key]
 
 
 def gaps(lock: Lock, request: Request, name: str = LOCK_NAME) -> list[Problem]:

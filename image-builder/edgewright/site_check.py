@@ -153,11 +153,15 @@ def _sources(host: Host) -> Iterator[tuple[str, Any]]:
         for index, entry in enumerate(_list(host.variables.get(variable))):
             if not isinstance(entry, dict):
                 continue
-            if "image" in entry:
-                yield f"{variable}[{index}].image", entry["image"]
+            for image in ("image", "model_image"):
+                if image in entry:
+                    yield f"{variable}[{index}].{image}", entry[image]
             for number, item in enumerate(_list(entry.get(key))):
                 if isinstance(item, dict) and "source" in item:
                     yield f"{variable}[{index}].{key}[{number}].source", item["source"]
+                files = item.get("files") if isinstance(item, dict) else None
+                for name, source in (files if isinstance(files, dict) else {}).items():
+                    yield f"{variable}[{index}].{key}[{number}].files.{name}", source
     kubernetes = host.variables.get("edge_kubernetes")
     manifests = kubernetes.get("manifests") if isinstance(kubernetes, dict) else None
     for index, source in enumerate(_list(manifests)):

@@ -48,7 +48,8 @@ def recipes(site: Site, kind: str) -> tuple[str, ...]:
     prefix = f"build:{kind}/"
     names: set[str] = set()
     for host in site.hosts:
-        sources = [service.get("image") for service in host.variables.get("edge_inference_services") or ()]
+        services = host.variables.get("edge_inference_services") or ()
+        sources = [service.get(key) for service in services for key in ("image", "model_image")]
         sources += [
             disk.get("source") for vm in host.variables.get("edge_virtual_machines") or () for disk in vm["disks"]
         ]

@@ -34,6 +34,12 @@ TABLES = {
         f"edge_inference_services: [{{name: a, image: '{IMAGE}', port: 1, "
         "models: [{name: m, source: 'https://example.org/m.onnx', zzz: 1}]}]"
     ),
+    "`edge_inference_services.accelerator` key": (
+        f"edge_inference_services: [{{name: a, image: '{IMAGE}', port: 1, {MODELS}, accelerator: {{zzz: 1}}}}]"
+    ),
+    "`edge_inference_services.probes` key": (
+        f"edge_inference_services: [{{name: a, image: '{IMAGE}', port: 1, {MODELS}, probes: {{zzz: 1}}}}]"
+    ),
     "`edge_virtual_machines` key": f"edge_virtual_machines: [{{name: a, memory: 1MiB, {DISK}, zzz: 1}}]",
     "`edge_virtual_machines.disks` key": (
         "edge_virtual_machines: [{name: a, memory: 1MiB, disks: [{source: 'https://example.org/disk.raw', zzz: 1}]}]"

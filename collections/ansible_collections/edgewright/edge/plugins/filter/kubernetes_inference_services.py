@@ -65,15 +65,37 @@ _value:
           type: list
           elements: str
         image:
-          description: Name of the image in the node's container store.
+          description: Name of its image in the node's container store.
           type: str
-        models:
-          description: Its models. Each has C(name), C(version), C(source) and the C(path) of its file on the node.
+        model_image:
+          description: Name of the image with its models in that store; empty where they are files of the node.
+          type: str
+        images:
+          description: Images it needs. Each has the C(source) that the inventory names, and the C(name) in the store.
           type: list
           elements: dict
+        models:
+          description: Its models. Each has C(name) and C(version).
+          type: list
+          elements: dict
+        files:
+          description: Its models' files. Each has C(source), and the C(path) of the file on the node.
+          type: list
+          elements: dict
+        folders:
+          description: Folders on the node that these files are in, outer ones first.
+          type: list
+          elements: str
         port:
           description: TCP port on the node that runs it.
           type: int
+        objects:
+          description: Its objects. Each has C(kind) and C(name).
+          type: list
+          elements: dict
+        exposure:
+          description: Whether the port is the node's, V(node), or the cluster's only, V(internal).
+          type: str
         priority_class:
           description: Name of its PriorityClass.
           type: str
@@ -82,13 +104,10 @@ _value:
 from typing import TYPE_CHECKING, Any
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError
-from ansible_collections.edgewright.edge.plugins.module_utils.inference_service import (
-    image_name,
-    inference_services,
-    model_path,
-)
+from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError, Problems
+from ansible_collections.edgewright.edge.plugins.module_utils.inference_service import inference_services
 from ansible_collections.edgewright.edge.plugins.module_utils.kubernetes_inference_service import (
+    node_refusals,
     refusals,
     service_objects,
 )
@@ -100,6 +119,7 @@ from ansible_collections.edgewright.edge.plugins.module_utils.kubernetes_workloa
     namespace,
     priority_class_name,
 )
+from ansible_collections.edgewright.edge.plugins.module_utils.placed_service import placed
 from ansible_collections.edgewright.edge.plugins.module_utils.yaml_text import yaml_documents
 
 if TYPE_CHECKING:
@@ -118,31 +138,27 @@ def kubernetes_inference_services(declared: Mapping[str, object], site: str, ver
             read=lambda value: inference_services(value, where=_WHERE),
             refusals=lambda service, at: refusals(service, where=at),
         )
+        problems = Problems()
+        for service, nodes in services:
+            problems.found += node_refusals(service, nodes, where=f"{_WHERE}: '{service.name}'")
+        problems.raise_if_any()
     except EdgeError as error:
         raise AnsibleFilterError(str(error)) from error
     files = [{"name": NAMESPACE_FILE, "content": yaml_documents([namespace()], head="Managed by Edgewright.")}]
     told = []
     for service, nodes in services:
-        image = image_name(service.image, version=version)
-        objects = service_objects(service, site=site, image=image, nodes=nodes)
+        known = placed(service, version=version)
+        objects = service_objects(
+            service, site=site, image=known["image"], nodes=nodes, model_image=known["model_image"]
+        )
         files.append(
             {"name": file_name(service, INFERENCE_SERVICE), "content": yaml_documents(objects, head=_HEAD)},
         )
         told.append(
             {
-                "name": service.name,
+                **known,
                 "nodes": list(nodes),
-                "image": image,
-                "models": [
-                    {
-                        "name": model.name,
-                        "version": model.version,
-                        "source": model.source,
-                        "path": model_path(service.name, model),
-                    }
-                    for model in service.models
-                ],
-                "port": service.port,
+                "objects": [{"kind": entry["kind"], "name": entry["metadata"]["name"]} for entry in objects],
                 "priority_class": priority_class_name(service, INFERENCE_SERVICE),
             }
         )

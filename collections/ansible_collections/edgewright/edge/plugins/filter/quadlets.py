@@ -59,13 +59,34 @@ _value:
     text:
       description: Content of the quadlet file.
       type: str
-    image:
-      description: Name of the image in the node's container store.
+    exposure:
+      description: Whether the port is the node's, V(node), or only the node itself can reach it, V(internal).
       type: str
-    models:
-      description: Its models. Each has C(name), C(version), C(source) and the C(path) of its file on the node.
+    check:
+      description: Command that asks it whether it is ready.
+      type: str
+    image:
+      description: Name of its image in the node's container store.
+      type: str
+    model_image:
+      description: Name of the image with its models in that store; empty where they are files of the node.
+      type: str
+    images:
+      description: Images it needs. Each has the C(source) that the inventory names, and the C(name) in the store.
       type: list
       elements: dict
+    models:
+      description: Its models. Each has C(name) and C(version).
+      type: list
+      elements: dict
+    files:
+      description: Its models' files. Each has C(source), and the C(path) of the file on the node.
+      type: list
+      elements: dict
+    folders:
+      description: Folders on the node that these files are in, outer ones first.
+      type: list
+      elements: str
     port:
       description: TCP port on the node.
       type: int
@@ -77,46 +98,41 @@ _value:
 from typing import TYPE_CHECKING, Any
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError
-from ansible_collections.edgewright.edge.plugins.module_utils.inference_service import (
-    image_name,
-    inference_services,
-    model_path,
-    order,
-)
-from ansible_collections.edgewright.edge.plugins.module_utils.quadlet import quadlet_unit
+from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError, Problems
+from ansible_collections.edgewright.edge.plugins.module_utils.inference_service import inference_services, order
+from ansible_collections.edgewright.edge.plugins.module_utils.placed_service import placed
+from ansible_collections.edgewright.edge.plugins.module_utils.quadlet import check_command, quadlet_unit, refusals
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
+_WHERE = "edge_inference_services"
+
 
 def quadlets(services: object, site: str, version: str) -> list[dict[str, Any]]:
     """Render ``edge_inference_services``; every problem of every service is in the one error."""
+    problems = Problems()
     try:
-        declared = inference_services(services, where="edge_inference_services")
+        declared = inference_services(services, where=_WHERE)
+        for number, service in enumerate(declared):
+            problems.found += refusals(service, where=f"{_WHERE}[{number}]")
+        problems.raise_if_any()
     except EdgeError as error:
         raise AnsibleFilterError(str(error)) from error
     units: list[dict[str, Any]] = []
     previous: str | None = None
     for service in order(declared):
-        image = image_name(service.image, version=version)
+        known = placed(service, version=version)
+        text = quadlet_unit(
+            service, site=site, image=known["image"], previous=previous, model_image=known["model_image"]
+        )
         units.append(
             {
-                "name": service.name,
+                **known,
                 "file": f"{service.name}.container",
                 "unit": f"{service.name}.service",
-                "text": quadlet_unit(service, site=site, image=image, previous=previous),
-                "image": image,
-                "models": [
-                    {
-                        "name": model.name,
-                        "version": model.version,
-                        "source": model.source,
-                        "path": model_path(service.name, model),
-                    }
-                    for model in service.models
-                ],
-                "port": service.port,
+                "text": text,
+                "check": check_command(service),
                 "previous": previous,
             }
         )

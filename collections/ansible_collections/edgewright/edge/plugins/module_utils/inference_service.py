@@ -7,26 +7,35 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from ansible_collections.edgewright.edge.plugins.module_utils.artifact_source import (
-    BuildSource,
-    model_file,
-    parse_source,
+from ansible_collections.edgewright.edge.plugins.module_utils.accelerator import Accelerator
+from ansible_collections.edgewright.edge.plugins.module_utils.container_image import container_image
+from ansible_collections.edgewright.edge.plugins.module_utils.fields import (
+    Fields,
+    UnfitError,
+    boolean,
+    choice,
+    integer,
 )
-from ansible_collections.edgewright.edge.plugins.module_utils.fields import Fields, UnfitError, integer, text
+from ansible_collections.edgewright.edge.plugins.module_utils.inference_model import Model
+from ansible_collections.edgewright.edge.plugins.module_utils.inference_probes import Probes
 from ansible_collections.edgewright.edge.plugins.module_utils.names import label
 from ansible_collections.edgewright.edge.plugins.module_utils.quantity import MIB, TIB, millicpus, size
 
-MODELS_ROOT: Final = "/var/lib/edgewright/models"
-MODEL_FILE: Final = "model.onnx"
 _KEYS: Final = (
     "name",
     "image",
     "models",
+    "model_image",
     "port",
+    "exposure",
     "container_port",
     "arguments",
     "environment",
     "resources",
+    "accelerator",
+    "probes",
+    "replicas",
+    "dns",
     "start_order",
     "priority",
 )
@@ -36,36 +45,6 @@ _TAKEN_UNITS: Final = re.compile(
     "nftables|nginx|podman|rescue|rsyslog|ssh|sshd|swtpm|tpm2-abrmd|udev|user|virtlockd|virtlogd|"
     "(systemd|edgewright|libvirt|virt|podman|netavark|serial-getty)-.*"
 )
-# The grammar of github.com/distribution/reference, with the registry's host required.
-_HOST: Final = r"(?:localhost|[a-z0-9-]+(?:\.[a-z0-9-]+)+|[a-z0-9-]+(?=:[0-9]))(?::[0-9]{1,5})?"
-_PART: Final = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
-_REFERENCE: Final = re.compile(
-    rf"{_HOST}(?:/{_PART})+(?::(?P<tag>[A-Za-z0-9_][A-Za-z0-9_.-]{{0,127}}))?(?:@(?P<digest>sha256:[0-9a-f]{{64}}))?",
-    re.ASCII,
-)
-
-
-@dataclass(frozen=True)
-class Model:
-    """One version of one model that a service offers: its name in the protocol, its version, its artifact source."""
-
-    name: str
-    version: int
-    source: str
-
-    @classmethod
-    def from_inventory(cls, data: object, where: str) -> Model:
-        """Read one item of ``models``.
-
-        Raises:
-            EdgeError: everything that is wrong in it.
-        """
-        fields = Fields(data, where=where, known=("name", "version", "source"))
-        name = fields.read("name", _model_name)
-        version = fields.read("version", integer(1, 2**31 - 1), default=1)
-        source = fields.read("source", model_file)
-        fields.raise_if_any()
-        return cls(name, version, source)
 
 
 @dataclass(frozen=True)
@@ -97,11 +76,17 @@ class InferenceService:
         name: RFC 1123 label, unique on the site; its systemd unit is ``<name>.service``.
         image: ``build:containers/<name>``, or a reference with its registry and a tag or digest.
         models: read from the repository ``/models`` in the container.
+        model_image: image whose folder ``/models`` is that repository (KServe's modelcar); empty where the node has it.
         port: TCP port on the node.
+        exposure: ``node``, or ``internal`` for a port that only the node itself, or only the cluster, can reach.
         container_port: TCP port the server listens on.
         arguments: of the image's entry point.
         environment: variables of the server.
         resources: limits.
+        accelerator: what it computes with besides processors.
+        probes: how it is asked for its health.
+        replicas: how many of it run.
+        dns: whether it asks name servers.
         start_order: lower starts earlier and stops later.
         priority: 0 to 100; the highest is shed last.
     """
@@ -114,6 +99,12 @@ class InferenceService:
     arguments: tuple[str, ...] = ()
     environment: Mapping[str, str] = field(default_factory=dict)
     resources: Resources = Resources()
+    model_image: str = ""
+    exposure: str = "node"
+    accelerator: Accelerator | None = None
+    probes: Probes = field(default_factory=Probes)
+    replicas: int = 1
+    dns: bool = False
     start_order: int = 100
     priority: int = 50
 
@@ -125,19 +116,28 @@ class InferenceService:
             EdgeError: everything that is wrong in it, with paths below ``where``.
         """
         fields = Fields(data, where=where, known=_KEYS)
-        models = fields.build_list("models", lambda item, at, _: Model.from_inventory(item, at), at_least=1)
+        in_image = fields.given("model_image")
+        models = fields.build_list(
+            "models", lambda item, at, _: Model.from_inventory(item, at, in_image=in_image), at_least=1
+        )
         fields.no_duplicates(
             ((at, f"{model.name} version {model.version}") for at, model in models), "this version of the model"
         )
         service = cls(
             name=fields.read("name", _unit_name),
-            image=fields.read("image", _image),
+            image=fields.read("image", container_image),
             models=tuple(model for _, model in models),
+            model_image=fields.read("model_image", container_image, default=""),
             port=fields.read("port", integer(1, 65535)),
+            exposure=fields.read("exposure", choice("node", "internal"), default="node"),
             container_port=fields.read("container_port", integer(1, 65535), default=8080),
             arguments=tuple(argument for _, argument in fields.read_list("arguments", _argument)),
             environment=fields.build("environment", _environment, default={}),
             resources=fields.build("resources", Resources.from_inventory, default=Resources()),
+            accelerator=_accelerator(fields),
+            probes=fields.build("probes", Probes.from_inventory, default=Probes()),
+            replicas=fields.read("replicas", integer(1, 100), default=1),
+            dns=fields.read("dns", boolean, default=False),
             start_order=fields.read("start_order", integer(0, 100_000), default=100),
             priority=fields.read("priority", integer(0, 100), default=50),
         )
@@ -164,30 +164,8 @@ def order(services: Iterable[InferenceService]) -> list[InferenceService]:
     return sorted(services, key=lambda service: service.start_order)
 
 
-def repository_path(service: str) -> str:
-    """Return where a node keeps the model repository of the service with this name."""
-    return f"{MODELS_ROOT}/{service}"
-
-
-def model_path(service: str, model: Model) -> str:
-    """Return where a node keeps a model's file, in the layout of Triton's model repositories."""
-    return f"{repository_path(service)}/{model.name}/{model.version}/{MODEL_FILE}"
-
-
-def image_name(image: str, *, version: str) -> str:
-    """Return the name a container store knows an ``image`` by; images built here have the tag ``version``."""
-    if image.startswith("build:"):
-        return f"localhost/edgewright/{image.rpartition('/')[2]}:{version}"
-    return image
-
-
-def _model_name(value: object) -> str:
-    name = text(value)
-    if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_.-]{0,127}", name, re.ASCII) is None:
-        raise UnfitError(
-            "is not a model name", expected="1 to 128 of letters, digits and _ . -, not beginning with one of these"
-        )
-    return name
+def _accelerator(fields: Fields) -> Accelerator | None:
+    return fields.build("accelerator", Accelerator.from_inventory) if fields.given("accelerator") else None
 
 
 def _unit_name(value: object) -> str:
@@ -197,24 +175,6 @@ def _unit_name(value: object) -> str:
             f"would replace the node's own {name}.service", expected="another name", remedy=f"Use '{name}-inference'."
         )
     return name
-
-
-def _image(value: object) -> str:
-    image = text(value)
-    expected = "build:containers/<name>, or <registry>/<name>:<tag> or <registry>/<name>@sha256:<digest>"
-    if image.startswith("build:"):
-        source = parse_source(image)
-        if isinstance(source, BuildSource) and source.kind != "containers":
-            raise UnfitError("builds a guest, not a container", expected=expected)
-        return str(source)
-    match = _REFERENCE.fullmatch(image)
-    if match is None:
-        raise UnfitError("is not a full image reference", expected=expected)
-    if not match["tag"] and not match["digest"]:
-        raise UnfitError("names no version", expected=expected, remedy="Add a tag or a digest.")
-    if match["tag"] == "latest" and not match["digest"]:
-        raise UnfitError("has a tag that moves", expected=expected, remedy="Name a version instead of 'latest'.")
-    return image
 
 
 def _argument(value: object) -> str:

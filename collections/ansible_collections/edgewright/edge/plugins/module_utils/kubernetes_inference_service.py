@@ -1,24 +1,28 @@
-"""An inference service as objects of Kubernetes: what ``quadlet.py`` gives it with podman, it has here too."""
+"""An inference service as objects of Kubernetes: Deployment, Service and what protects them."""
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ansible_collections.edgewright.edge.plugins.module_utils.errors import Problem, Problems
-from ansible_collections.edgewright.edge.plugins.module_utils.inference_service import (
-    InferenceService,
-    Resources,
-    repository_path,
+from ansible_collections.edgewright.edge.plugins.module_utils.kubernetes_inference_pod import (
+    container,
+    drain,
+    pod_settings,
+    volumes,
 )
 from ansible_collections.edgewright.edge.plugins.module_utils.kubernetes_workloads import (
+    HOSTNAME_LABEL,
     INFERENCE_SERVICE,
     NAMESPACE,
+    WORKLOAD_LABEL,
     labels,
-    on_nodes,
     priority_class,
     priority_class_name,
 )
-from ansible_collections.edgewright.edge.plugins.module_utils.quadlet import STOP_SECONDS, USER
+
+if TYPE_CHECKING:
+    from ansible_collections.edgewright.edge.plugins.module_utils.inference_service import InferenceService
 
 # Ports of the node that k3s, its kubelet and etcd listen on (docs.k3s.io/installation/requirements, and the loopback
 # ports of Kubernetes' own components), and 5000, the registry of an image-built node. A container's port on the node
@@ -27,9 +31,6 @@ _NODE_PORTS: Final = frozenset(
     {2379, 2380, 2381, 2382, 5000, 5001, 6443, 6444, 10010, 10248, 10249, 10250, 10256, 10257, 10258, 10259}
 )
 _NODE_PORT_SERVICES: Final = range(30000, 32768)
-_WRITABLE: Final = ("/tmp", "/run", "/var/tmp")  # noqa: S108 (of the container; podman's ReadOnlyTmpfs has these)
-_START_SECONDS: Final = 300
-_PROBE_SECONDS: Final = 5
 
 
 def refusals(service: InferenceService, *, where: str) -> list[Problem]:
@@ -50,36 +51,60 @@ def refusals(service: InferenceService, *, where: str) -> list[Problem]:
             found=repr(service.name),
             expected="a letter at its beginning",
         )
+    if service.accelerator is not None and not service.accelerator.resource:
+        problems.add(
+            f"{where}.accelerator",
+            "names devices only, and a pod gets devices from a device plugin",
+            found=", ".join(service.accelerator.devices),
+            expected="'resource': what the device plugin of the accelerator's vendor offers, such as nvidia.com/gpu",
+        )
+    return problems.found
+
+
+def node_refusals(service: InferenceService, nodes: tuple[str, ...], *, where: str) -> list[Problem]:
+    """Return what of a service these nodes cannot give together, with paths below ``where``."""
+    problems = Problems()
+    if service.exposure == "node" and service.replicas > len(nodes):
+        problems.add(
+            f"{where}.replicas",
+            f"each of them has port {service.port} of a node for itself",
+            found=f"{service.replicas}, on {len(nodes)} nodes that declare the service",
+            expected=f"at most {len(nodes)}",
+            remedy="Declare the service on more nodes, or set 'exposure: internal'.",
+        )
     return problems.found
 
 
 def service_objects(
-    service: InferenceService, *, site: str, image: str, nodes: tuple[str, ...]
+    service: InferenceService, *, site: str, image: str, nodes: tuple[str, ...], model_image: str = ""
 ) -> list[dict[str, Any]]:
-    """Render a service's ``PriorityClass``, ``Deployment`` and ``Service``; the same service is always the same data.
+    """Render all objects of a service; the same service is always the same data.
 
-    The port is the node's (``hostPort``): clients outside find the service where podman has it, and no load balancer
-    is needed. Two pods cannot have it at once, so the old one ends before the new one starts.
+    A port of the node is a ``hostPort``: clients outside find the service where podman has it, and no load balancer is
+    needed. Two pods of a node cannot have it at once, so a single old one ends before the new one starts. Of several,
+    one after the other is replaced; of an internal service, only when the new one is ready.
 
     Args:
         service: the service.
         site: name of the site, which labels the objects.
         image: name of its image in the node's container store, where it is already.
         nodes: those that have its models.
+        model_image: name of the image with its models in that store, if it has one.
     """
     marks = labels(service, INFERENCE_SERVICE, site=site)
-    own = {"app.kubernetes.io/name": service.name}
+    own = {"app.kubernetes.io/name": service.name, WORKLOAD_LABEL: INFERENCE_SERVICE}
     meta = {"name": service.name, "namespace": NAMESPACE, "labels": marks}
     deployment = {
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": meta,
         "spec": {
-            "replicas": 1,
+            "replicas": service.replicas,
             "revisionHistoryLimit": 2,
-            "strategy": {"type": "Recreate"},
-            "selector": {"matchLabels": own},
-            "template": {"metadata": {"labels": dict(marks)}, "spec": _pod(service, image, nodes)},
+            "strategy": _strategy(service),
+            # A Deployment's selector cannot be changed: it is that of the first release.
+            "selector": {"matchLabels": {"app.kubernetes.io/name": service.name}},
+            "template": {"metadata": {"labels": dict(marks)}, "spec": _pod(service, image, nodes, model_image)},
         },
     }
     cluster_service = {
@@ -87,85 +112,76 @@ def service_objects(
         "kind": "Service",
         "metadata": {**meta, "labels": dict(marks)},
         "spec": {
-            "selector": dict(own),
+            "selector": {"app.kubernetes.io/name": service.name},
             "ports": [{"name": "http", "protocol": "TCP", "port": service.port, "targetPort": "http"}],
         },
     }
-    return [priority_class(service, INFERENCE_SERVICE, site=site), deployment, cluster_service]
+    objects = [priority_class(service, INFERENCE_SERVICE, site=site), _network_policy(service, meta, own)]
+    if service.replicas > 1:
+        objects.append(_disruption_budget(meta, own))
+    return [*objects, deployment, cluster_service]
 
 
-def _pod(service: InferenceService, image: str, nodes: tuple[str, ...]) -> dict[str, Any]:
-    folders = {path.strip("/").replace("/", "-"): path for path in _WRITABLE}
-    container: dict[str, Any] = {
-        "name": "server",
-        "image": image,
-        "imagePullPolicy": "IfNotPresent",
-        "ports": [
-            {"name": "http", "protocol": "TCP", "containerPort": service.container_port, "hostPort": service.port}
-        ],
-        "env": [{"name": name, "value": _literal(value)} for name, value in sorted(service.environment.items())],
-        "resources": _resources(service.resources),
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "capabilities": {"drop": ["ALL"]},
-            "readOnlyRootFilesystem": True,
-        },
-        # Only one that never came to life is started anew; one whose model is broken is never ready, and says why.
-        "startupProbe": _probe("live", failures=_START_SECONDS // _PROBE_SECONDS),
-        "livenessProbe": _probe("live", failures=6),
-        "readinessProbe": _probe("ready", failures=2),
-        "volumeMounts": [
-            {"name": "models", "mountPath": "/models", "readOnly": True},
-            *({"name": name, "mountPath": path} for name, path in folders.items()),
-        ],
-    }
-    if service.arguments:
-        container["args"] = [_literal(argument) for argument in service.arguments]
-    return {
-        "priorityClassName": priority_class_name(service, INFERENCE_SERVICE),
-        "terminationGracePeriodSeconds": STOP_SECONDS,
-        "automountServiceAccountToken": False,
-        "enableServiceLinks": False,
-        "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": on_nodes(nodes)}},
-        "securityContext": {
-            "runAsNonRoot": True,
-            "runAsUser": USER,
-            "runAsGroup": USER,
-            "seccompProfile": {"type": "RuntimeDefault"},
-        },
-        "containers": [container],
-        "volumes": [
-            {"name": "models", "hostPath": {"path": repository_path(service.name), "type": "Directory"}},
-            *({"name": name, "emptyDir": {"medium": "Memory"}} for name in folders),
-        ],
-    }
+def _rolls(service: InferenceService) -> bool:
+    """Tell whether pods are replaced while others answer."""
+    return service.exposure == "internal" or service.replicas > 1
 
 
-def _resources(resources: Resources) -> dict[str, Any]:
-    """Render limits, and what the scheduler sets aside.
+def _strategy(service: InferenceService) -> dict[str, Any]:
+    if not _rolls(service):
+        return {"type": "Recreate"}
+    surge, unavailable = (1, 0) if service.exposure == "internal" else (0, 1)
+    return {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": surge, "maxUnavailable": unavailable}}
 
-    Memory that is promised must be there. Processors are shared: a tenth of the limit is set aside (as KubeVirt does
-    for its machines), so that a service that may use the whole node's still fits beside the others.
+
+def _network_policy(service: InferenceService, meta: dict[str, Any], own: dict[str, str]) -> dict[str, Any]:
+    """Render what may reach the service, its port, and what it may reach: name servers at most.
+
+    k3s enforces policies itself (its network policy controller); the node's own probes are let through by it.
     """
-    limits, requests = {}, {}
-    if resources.millicpus is not None:
-        limits["cpu"] = f"{resources.millicpus}m"
-        requests["cpu"] = f"{max(1, resources.millicpus // 10)}m"
-    if resources.memory is not None:
-        limits["memory"] = requests["memory"] = str(resources.memory)
-    return {"requests": requests, "limits": limits} if limits else {}
-
-
-def _probe(question: str, *, failures: int) -> dict[str, Any]:
-    """Render a probe of the Open Inference Protocol's health routes."""
+    names = [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")]
     return {
-        "httpGet": {"path": f"/v2/health/{question}", "port": "http"},
-        "periodSeconds": _PROBE_SECONDS,
-        "timeoutSeconds": _PROBE_SECONDS,
-        "failureThreshold": failures,
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {**meta, "labels": dict(meta["labels"])},
+        "spec": {
+            "podSelector": {"matchLabels": dict(own)},
+            "policyTypes": ["Ingress", "Egress"],
+            "ingress": [{"ports": [{"protocol": "TCP", "port": service.container_port}]}],
+            "egress": [{"ports": names}] if service.dns else [],
+        },
     }
 
 
-def _literal(text: str) -> str:
-    """Return text that Kubernetes leaves as it is: ``$(NAME)`` would be a variable, ``$$`` is one dollar sign."""
-    return text.replace("$", "$$")
+def _disruption_budget(meta: dict[str, Any], own: dict[str, str]) -> dict[str, Any]:
+    """Render that nodes are drained one pod at a time."""
+    return {
+        "apiVersion": "policy/v1",
+        "kind": "PodDisruptionBudget",
+        "metadata": {**meta, "labels": dict(meta["labels"])},
+        "spec": {"maxUnavailable": 1, "selector": {"matchLabels": dict(own)}},
+    }
+
+
+def _pod(service: InferenceService, image: str, nodes: tuple[str, ...], model_image: str) -> dict[str, Any]:
+    server = container(service, image)
+    if service.exposure == "node":
+        server["ports"][0]["hostPort"] = service.port
+    if _rolls(service):
+        server["lifecycle"] = drain()
+    pod = {
+        "priorityClassName": priority_class_name(service, INFERENCE_SERVICE),
+        **pod_settings(service, nodes, drains=_rolls(service)),
+        "containers": [server],
+        "volumes": volumes(service, model_image),
+    }
+    if service.replicas > 1:
+        pod["topologySpreadConstraints"] = [
+            {
+                "maxSkew": 1,
+                "topologyKey": HOSTNAME_LABEL,
+                "whenUnsatisfiable": "ScheduleAnyway",
+                "labelSelector": {"matchLabels": {"app.kubernetes.io/name": service.name}},
+            }
+        ]
+    return pod

@@ -2,18 +2,67 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from ansible_collections.edgewright.edge.plugins.module_utils.inference_service import InferenceService, repository_path
+from ansible_collections.edgewright.edge.plugins.module_utils.errors import Problem, Problems
+from ansible_collections.edgewright.edge.plugins.module_utils.inference_model import repository_path
 from ansible_collections.edgewright.edge.plugins.module_utils.quantity import cpus_text
+
+if TYPE_CHECKING:
+    from ansible_collections.edgewright.edge.plugins.module_utils.inference_service import InferenceService
 
 USER: Final = 65532
 """User and group id every server runs as, whatever its image says; it owns nothing on the node."""
 STOP_SECONDS: Final = 30
+MODELS_IN_CONTAINER: Final = "/models"
+MODELS_IN_IMAGE: Final = "/models"
+"""Where an image of models has them (KServe's modelcar)."""
+_CHECK: Final = "/usr/lib/edgewright/check-inference"
+_CREATE_SECONDS: Final = 60
 
 
-def quadlet_unit(service: InferenceService, *, site: str, image: str, previous: str | None) -> str:
+def refusals(service: InferenceService, *, where: str) -> list[Problem]:
+    """Return what of a service podman on a single machine cannot give, with paths below ``where``."""
+    problems = Problems()
+    if service.replicas > 1:
+        problems.add(
+            f"{where}.replicas",
+            "podman runs a service once, on this machine",
+            found=str(service.replicas),
+            expected="1",
+            remedy="Leave 'replicas' out, or set 'edge_runtime: k3s'.",
+        )
+    if service.accelerator is not None and not service.accelerator.devices:
+        problems.add(
+            f"{where}.accelerator",
+            "names a resource only, and podman has no device plugins",
+            found=service.accelerator.resource,
+            expected="'devices': device nodes such as /dev/dri/renderD128, or CDI devices such as nvidia.com/gpu=all",
+        )
+    for key, image in (("image", service.image), ("model_image", service.model_image)):
+        if "@" in image:
+            problems.add(
+                f"{where}.{key}",
+                "has a digest, and podman's store finds what an archive brought by its tag",
+                found=image,
+                expected="<registry>/<name>:<tag>",
+                remedy="Leave the digest out; an archive is known by its own, and site.lock.yml pins one.",
+            )
+    return problems.found
+
+
+def check_command(service: InferenceService) -> str:
+    """Return the command that asks the service whether it is ready."""
+    return f"{_CHECK} --timeout {service.probes.timeout} {service.port}"
+
+
+def quadlet_unit(
+    service: InferenceService, *, site: str, image: str, previous: str | None, model_image: str = ""
+) -> str:
     """Render the quadlet of a service.
+
+    It counts as started when the server lives, so the next one starts then; one that takes longer than its probes
+    allow is started anew.
 
     Limits are given to podman and not to the unit: the container has a control group of its own below the unit's, and a
     server that sizes its thread pools by its quota looks there. podman 5.4 has no quadlet key for them.
@@ -25,6 +74,7 @@ def quadlet_unit(service: InferenceService, *, site: str, image: str, previous: 
         site: name of the site, which labels the container.
         image: name of its image in the node's container store.
         previous: name of the service that starts before this one, if any.
+        model_image: name of the image with its models in that store, if it has one.
     """
     unit = [f"Description=Inference service {service.name} of site {site}", "StartLimitIntervalSec=0"]
     if previous is not None:
@@ -34,8 +84,8 @@ def quadlet_unit(service: InferenceService, *, site: str, image: str, previous: 
         "Pull=never",
         f"ContainerName={service.name}",
         f"Label=edgewright.site={site}",
-        f"PublishPort={service.port}:{service.container_port}",
-        f"Volume={repository_path(service.name)}:/models:ro",
+        f"PublishPort={_address(service)}{service.port}:{service.container_port}",
+        _models(service, model_image),
         f"User={USER}",
         f"Group={USER}",
         "ReadOnly=true",
@@ -45,6 +95,9 @@ def quadlet_unit(service: InferenceService, *, site: str, image: str, previous: 
         f"StopTimeout={STOP_SECONDS}",
         *(f"Environment={_quoted(f'{name}={value}')}" for name, value in sorted(service.environment.items())),
     ]
+    if service.accelerator is not None:
+        container += [f"AddDevice={device}" for device in service.accelerator.devices]
+        container += [f"GroupAdd={group}" for group in service.accelerator.groups]
     limits = []
     if service.resources.millicpus is not None:
         limits.append(f"--cpus={cpus_text(service.resources.millicpus)}")
@@ -60,13 +113,30 @@ def quadlet_unit(service: InferenceService, *, site: str, image: str, previous: 
         "Service": [
             "Restart=always",
             "RestartSec=2",
-            "TimeoutStartSec=300",
+            f"ExecStartPost={_wait_command(service)}",
+            f"TimeoutStartSec={service.probes.startup + _CREATE_SECONDS}",
             f"TimeoutStopSec={STOP_SECONDS + 15}",
         ],
         "Quadlet": ["DefaultDependencies=false"],
         "Install": ["WantedBy=multi-user.target"],
     }
     return "\n".join(f"[{name}]\n" + "".join(f"{line}\n" for line in lines) for name, lines in sections.items())
+
+
+def _address(service: InferenceService) -> str:
+    return "127.0.0.1:" if service.exposure == "internal" else ""
+
+
+def _models(service: InferenceService, model_image: str) -> str:
+    if service.model_image:
+        return f"Mount=type=image,source={model_image},destination={MODELS_IN_CONTAINER},subpath={MODELS_IN_IMAGE}"
+    return f"Volume={repository_path(service.name)}:{MODELS_IN_CONTAINER}:ro"
+
+
+def _wait_command(service: InferenceService) -> str:
+    probes = service.probes
+    wait = f"--live --within {probes.startup} --period {probes.period} --timeout {probes.timeout}"
+    return f"{_CHECK} {wait} {service.port}"
 
 
 def _quoted(word: str) -> str:

@@ -6,7 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
-from ansible_collections.edgewright.edge.plugins.module_utils import kubernetes_inference_service, kubevirt_machine
+from ansible_collections.edgewright.edge.plugins.module_utils import (
+    kubernetes_inference_service,
+    kubevirt_machine,
+    quadlet,
+)
 from ansible_collections.edgewright.edge.plugins.module_utils.artifact_mirror import Mirrors
 from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError, Problem, Problems
 from ansible_collections.edgewright.edge.plugins.module_utils.fields import Fields, choice, nearest
@@ -164,9 +168,9 @@ def _check_runtime(read: SiteVariables) -> None:
             with problems.collecting():
                 domain_xml(vm, virtualization=read.virtualization, where=at)
     for number, service in enumerate(read.inference_services or ()):
-        if read.runtime == "k3s":
-            at = f"edge_inference_services[{number}]"
-            problems.found += kubernetes_inference_service.refusals(service, where=at)
+        at = f"edge_inference_services[{number}]"
+        refusals = kubernetes_inference_service.refusals if read.runtime == "k3s" else quadlet.refusals
+        problems.found += refusals(service, where=at)
     problems.raise_if_any()
 
 

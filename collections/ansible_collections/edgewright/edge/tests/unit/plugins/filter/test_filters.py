@@ -66,15 +66,22 @@ def test_quadlets_come_in_start_order_with_all_a_role_needs():
         "file": "file-type.container",
         "unit": "file-type.service",
         "image": "localhost/edgewright/inference-server:0.1.0",
-        "models": [
-            {
-                "name": "magika",
-                "version": 2,
-                "source": "file:m.onnx",
-                "path": "/var/lib/edgewright/models/file-type/magika/2/model.onnx",
-            }
+        "model_image": "",
+        "images": [
+            {"source": "build:containers/inference-server", "name": "localhost/edgewright/inference-server:0.1.0"}
+        ],
+        "models": [{"name": "magika", "version": 2}],
+        "files": [
+            {"source": "file:m.onnx", "path": "/var/lib/edgewright/models/file-type/magika/2/model.onnx"},
+        ],
+        "folders": [
+            "/var/lib/edgewright/models/file-type",
+            "/var/lib/edgewright/models/file-type/magika",
+            "/var/lib/edgewright/models/file-type/magika/2",
         ],
         "port": 8080,
+        "exposure": "node",
+        "check": "/usr/lib/edgewright/check-inference --timeout 5 8080",
         "previous": "a",
     }
     assert (first["name"], first["previous"]) == ("a", None)
@@ -103,6 +110,12 @@ def test_network_files_have_name_and_text():
             ],
         ),
         (
+            lambda: quadlets.quadlets(
+                [{**SERVICE, "replicas": 2}, {**SERVICE, "name": "b", "port": 1, "replicas": 3}], "demo", version="0"
+            ),
+            ["edge_inference_services[0].replicas: podman runs", "edge_inference_services[1].replicas: podman runs"],
+        ),
+        (
             lambda: quadlets.quadlets([{**SERVICE, "port": 0}, {}], "demo", version="0"),
             ["edge_inference_services[0].port: is out of range", "edge_inference_services[1].name: is missing"],
         ),
@@ -111,7 +124,7 @@ def test_network_files_have_name_and_text():
             ["edge_network.interfaces[0].name: is missing", "edge_network.ntp: must be a list"],
         ),
     ],
-    ids=["model", "libvirt", "service", "network"],
+    ids=["model", "libvirt", "podman", "service", "network"],
 )
 def test_every_problem_is_in_the_one_error(call, texts):
     with pytest.raises(AnsibleFilterError) as caught:

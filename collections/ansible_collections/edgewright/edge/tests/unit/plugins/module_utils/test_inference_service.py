@@ -1,14 +1,15 @@
 from __future__ import annotations
 
 import pytest
+from ansible_collections.edgewright.edge.plugins.module_utils.accelerator import Accelerator
+from ansible_collections.edgewright.edge.plugins.module_utils.container_image import name_in_store
 from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError
+from ansible_collections.edgewright.edge.plugins.module_utils.inference_model import Model, model_artifacts
+from ansible_collections.edgewright.edge.plugins.module_utils.inference_probes import Probes
 from ansible_collections.edgewright.edge.plugins.module_utils.inference_service import (
     InferenceService,
-    Model,
     Resources,
-    image_name,
     inference_services,
-    model_path,
     order,
 )
 
@@ -59,10 +60,26 @@ def test_everything_can_be_said():
             "arguments": ["tritonserver", "--model-repository=/models", 2],
             "environment": {"B": "x y", "A": 1},
             "resources": {"cpus": "500m", "memory": "512MiB"},
+            "exposure": "internal",
+            "accelerator": {
+                "resource": "nvidia.com/gpu",
+                "count": 2,
+                "runtime_class": "nvidia",
+                "devices": ["nvidia.com/gpu=all", "/dev/dri/renderD128"],
+                "groups": [992],
+            },
+            "probes": {"startup": 900, "period": 10, "timeout": 3},
+            "replicas": 2,
+            "dns": True,
             "start_order": 10,
             "priority": 80,
         }
     )
+    assert service.accelerator == Accelerator(
+        "nvidia.com/gpu", 2, "nvidia", ("nvidia.com/gpu=all", "/dev/dri/renderD128"), (992,)
+    )
+    assert service.probes == Probes(900, 10, 3)
+    assert (service.exposure, service.replicas, service.dns) == ("internal", 2, True)
     assert service.models == (Model("a.b_c", 3, "file:m.onnx"), Model("a.b_c", 1, SOURCE))
     assert service.arguments == ("tritonserver", "--model-repository=/models", "2")
     assert service.environment == {"A": "1", "B": "x y"}
@@ -108,6 +125,45 @@ BAD = [
     ({"environment": ["A=1"]}, ".environment: must be a mapping", ""),
     ({"arguments": [True]}, ".arguments[0]: must be a string", ""),
     ({"arguments": "--a"}, ".arguments: must be a list", ""),
+    (
+        {"exposure": "public"},
+        ".exposure: is not one of the choices; found 'public'; expected one of node, internal",
+        "",
+    ),
+    ({"accelerator": {}}, ".accelerator: names no accelerator", ""),
+    ({"accelerator": {"resource": "gpu"}}, ".accelerator.resource: is no resource of a device plugin", ""),
+    (
+        {"accelerator": {"resource": "kubernetes.io/gpu"}},
+        ".accelerator.resource: is no resource of a device plugin",
+        "",
+    ),
+    ({"accelerator": {"devices": ["/dev/../etc"]}}, ".accelerator.devices[0]: is neither a device node nor", ""),
+    ({"accelerator": {"devices": ["/etc/passwd"]}}, ".accelerator.devices[0]: is neither a device node nor", ""),
+    (
+        {"accelerator": {"devices": ["/dev/accel0"], "count": 2}},
+        ".accelerator.count: says something of a resource only",
+        "Add 'resource'",
+    ),
+    ({"probes": {"startup": 3}}, ".probes.startup: is over before the first question is repeated", ""),
+    ({"probes": {"timeout": 0}}, ".probes.timeout: is out of range", ""),
+    ({"replicas": 0}, ".replicas: is out of range", ""),
+    ({"dns": "no"}, ".dns: must be true or false", ""),
+    ({"model_image": "models", "models": [{"name": "m"}]}, ".model_image: is not a full image reference", ""),
+    ({"model_image": "a.io/m:1"}, ".models[0].source: has no place where 'model_image' brings", "Leave 'source' out."),
+    ({"models": [{"name": "m", "files": {}}]}, ".models[0].files: names no file", ""),
+    ({"models": [{"name": "m", "files": {"../a": SOURCE}}]}, ".models[0].files: has a bad path; found '../a'", ""),
+    ({"models": [{"name": "m", "files": {"/a": SOURCE}}]}, ".models[0].files: has a bad path; found '/a'", ""),
+    ({"models": [{"name": "m", "files": {"a": "b"}}]}, ".models[0].files.a: is not an artifact source", ""),
+    (
+        {"models": [{"name": "m", "files": {"a": SOURCE, "a/b": SOURCE}}]},
+        ".models[0].files: has a file and a folder of one name; found 'a'",
+        "",
+    ),
+    (
+        {"models": [{"name": "m", "source": SOURCE, "files": {"a": SOURCE}}]},
+        ".models[0].files: says again where the model comes from",
+        "Leave one of the two out.",
+    ),
 ]
 
 
@@ -132,6 +188,15 @@ def test_full_references_are_accepted(image):
     assert read({**LEAST, "image": image})[0].image == image
 
 
+def test_models_can_be_an_image():
+    (service,) = read({**LEAST, "model_image": "registry.lan/models/shelf:5", "models": [{"name": "m", "version": 5}]})
+    assert (service.model_image, service.models) == ("registry.lan/models/shelf:5", (Model("m", 5),))
+
+
+def test_a_start_takes_whole_questions():
+    assert (Probes().startup_failures, Probes(11, 5).startup_failures, Probes(5, 5).startup_failures) == (60, 3, 1)
+
+
 def test_services_share_neither_name_nor_port():
     assert [line.split(";")[0] for line in problems(LEAST, LEAST)] == [
         f"{WHERE}[1].name: the name is used twice",
@@ -146,9 +211,15 @@ def test_equal_start_orders_keep_the_order_of_the_list():
 
 
 def test_models_lie_in_a_repository_of_tritons_layout():
-    assert model_path("s", Model("m", 3, SOURCE)) == "/var/lib/edgewright/models/s/m/3/model.onnx"
+    assert model_artifacts("s", Model("m", 3, SOURCE)) == {"/var/lib/edgewright/models/s/m/3/model.onnx": SOURCE}
+    openvino = Model("m", 1, files={"model.xml": "file:m.xml", "assets/labels.txt": "file:l.txt"})
+    assert model_artifacts("s", openvino) == {
+        "/var/lib/edgewright/models/s/m/1/assets/labels.txt": "file:l.txt",
+        "/var/lib/edgewright/models/s/m/1/model.xml": "file:m.xml",
+    }
+    assert model_artifacts("s", Model("m", 1)) == {}
 
 
 def test_images_built_here_have_the_version_as_their_tag():
-    assert image_name("build:containers/x", version="0.1.0") == "localhost/edgewright/x:0.1.0"
-    assert image_name("docker.io/library/nginx:1", version="0.1.0") == "docker.io/library/nginx:1"
+    assert name_in_store("build:containers/x", version="0.1.0") == "localhost/edgewright/x:0.1.0"
+    assert name_in_store("docker.io/library/nginx:1", version="0.1.0") == "docker.io/library/nginx:1"

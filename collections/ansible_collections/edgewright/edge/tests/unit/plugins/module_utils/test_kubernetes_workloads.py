@@ -11,9 +11,11 @@ from ansible_collections.edgewright.edge.plugins.filter.kubernetes_inference_ser
     kubernetes_inference_services,
 )
 from ansible_collections.edgewright.edge.plugins.filter.kubevirt_virtual_machines import kubevirt_virtual_machines
+from ansible_collections.edgewright.edge.plugins.module_utils.accelerator import Accelerator
+from ansible_collections.edgewright.edge.plugins.module_utils.inference_model import Model
+from ansible_collections.edgewright.edge.plugins.module_utils.inference_probes import Probes
 from ansible_collections.edgewright.edge.plugins.module_utils.inference_service import (
     InferenceService,
-    Model,
     Resources,
 )
 from ansible_collections.edgewright.edge.plugins.module_utils.kubernetes_inference_service import (
@@ -50,6 +52,7 @@ VM = VirtualMachine(
     (Nic("default", "e1000", "52:54:00:12:34:56"),),
     stop_timeout=7,
 )
+CARD = Accelerator("nvidia.com/gpu", 2, "nvidia", ("nvidia.com/gpu=all",), (992,))
 DECLARED = [
     {"name": "a", "image": "build:containers/x", "port": 80, "models": [{"name": "m", "source": "file:m.onnx"}]}
 ]
@@ -62,7 +65,14 @@ def of_kind(objects, kind):
 
 def service(**changes):
     changed = dataclasses.replace(SERVICE, **changes)
-    return service_objects(changed, site="shop", image="localhost/x:1", nodes=("n1", "n2"))
+    return service_objects(
+        changed, site="shop", image="localhost/x:1", nodes=("n1", "n2"), model_image="registry.lan/models/shelf:5"
+    )
+
+
+def pod_of(objects):
+    (deployment,) = of_kind(objects, "Deployment")
+    return deployment["spec"]["template"]["spec"]
 
 
 def machine(**changes):
@@ -71,7 +81,16 @@ def machine(**changes):
 
 @pytest.mark.parametrize(
     "changes",
-    [{}, {"arguments": (), "environment": {}}, {"resources": Resources()}, {"resources": Resources(10, None)}],
+    [
+        {},
+        {"arguments": (), "environment": {}},
+        {"resources": Resources()},
+        {"resources": Resources(10, None)},
+        {"replicas": 2},
+        {"exposure": "internal", "dns": True},
+        {"model_image": "registry.lan/models/shelf:5"},
+        {"accelerator": CARD},
+    ],
 )
 def test_kubernetes_knows_every_field_of_a_service(changes):
     for entry in service(**changes):
@@ -100,6 +119,79 @@ def test_a_service_answers_at_its_port_of_the_node_and_its_pod_can_be_replaced()
     assert container["ports"] == [{"name": "http", "protocol": "TCP", "containerPort": 8000, "hostPort": 8080}]
     assert deployment["spec"]["strategy"] == {"type": "Recreate"}
     assert deployment["spec"]["replicas"] == 1
+
+
+def test_an_internal_service_has_no_port_of_the_node_and_the_new_pod_is_ready_before_the_old_one_goes():
+    (deployment,) = of_kind(service(exposure="internal"), "Deployment")
+    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    assert container["ports"] == [{"name": "http", "protocol": "TCP", "containerPort": 8000}]
+    assert deployment["spec"]["strategy"] == {
+        "type": "RollingUpdate",
+        "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0},
+    }
+    assert container["lifecycle"] == {"preStop": {"sleep": {"seconds": 5}}}
+    assert deployment["spec"]["template"]["spec"]["terminationGracePeriodSeconds"] == 35
+
+
+def test_replicas_with_ports_of_nodes_are_replaced_and_drained_one_at_a_time():
+    objects = service(replicas=2)
+    (deployment,) = of_kind(objects, "Deployment")
+    assert deployment["spec"]["replicas"] == 2
+    assert deployment["spec"]["strategy"]["rollingUpdate"] == {"maxSurge": 0, "maxUnavailable": 1}
+    (budget,) = of_kind(objects, "PodDisruptionBudget")
+    assert budget["spec"]["maxUnavailable"] == 1
+    template = deployment["spec"]["template"]["metadata"]["labels"]
+    assert budget["spec"]["selector"]["matchLabels"].items() <= template.items()
+    assert of_kind(service(), "PodDisruptionBudget") == []
+
+
+@pytest.mark.parametrize(("dns", "ports"), [(False, []), (True, [("UDP", 53), ("TCP", 53)])])
+def test_only_the_port_lets_in_and_nothing_but_names_gets_out(dns, ports):
+    objects = service(dns=dns)
+    (policy,) = of_kind(objects, "NetworkPolicy")
+    (deployment,) = of_kind(objects, "Deployment")
+    spec = policy["spec"]
+    assert spec["policyTypes"] == ["Ingress", "Egress"]
+    assert spec["ingress"] == [{"ports": [{"protocol": "TCP", "port": 8000}]}]
+    assert [(port["protocol"], port["port"]) for rule in spec["egress"] for port in rule["ports"]] == ports
+    assert spec["podSelector"]["matchLabels"].items() <= deployment["spec"]["template"]["metadata"]["labels"].items()
+
+
+def test_an_accelerator_is_asked_of_its_device_plugin():
+    pod = pod_of(service(accelerator=CARD))
+    resources = pod["containers"][0]["resources"]
+    assert (resources["limits"]["nvidia.com/gpu"], resources["requests"]["nvidia.com/gpu"]) == ("2", "2")
+    assert pod["runtimeClassName"] == "nvidia"
+    assert pod["tolerations"] == [{"key": "nvidia.com/gpu", "operator": "Exists"}]
+    assert pod["securityContext"]["supplementalGroups"] == [992]
+    without = Accelerator(devices=("/dev/accel/accel0",))
+    (problem,) = refusals(dataclasses.replace(SERVICE, accelerator=without), where="s[0]")
+    assert str(problem).startswith("s[0].accelerator: names devices only")
+
+
+def test_models_of_an_image_are_mounted_where_others_are():
+    pod = pod_of(service(model_image="registry.lan/models/shelf:5"))
+    assert pod["volumes"][0] == {
+        "name": "models",
+        "image": {"reference": "registry.lan/models/shelf:5", "pullPolicy": "IfNotPresent"},
+    }
+    mount = {"name": "models", "mountPath": "/models", "readOnly": True, "subPath": "models"}
+    assert pod["containers"][0]["volumeMounts"][0] == mount
+
+
+def test_probes_are_what_the_inventory_says():
+    (container,) = pod_of(service(probes=Probes(900, 10, 3)))["containers"]
+    startup, live = container["startupProbe"], container["livenessProbe"]
+    assert (startup["failureThreshold"], startup["periodSeconds"], startup["timeoutSeconds"]) == (90, 10, 3)
+    assert (live["periodSeconds"], live["timeoutSeconds"]) == (10, 3)
+
+
+def test_more_replicas_than_nodes_with_the_port_are_refused():
+    two = [{**DECLARED[0], "replicas": 2}]
+    assert kubernetes_inference_services({"n1": two, "n2": two}, "shop", "1.0")["services"]
+    assert kubernetes_inference_services({"n1": [{**two[0], "exposure": "internal"}]}, "shop", "1.0")["services"]
+    with pytest.raises(AnsibleFilterError, match=r"'a'\.replicas: each of them has port 80 .* at most 1"):
+        kubernetes_inference_services({"n1": two}, "shop", "1.0")
 
 
 def test_a_service_is_as_restricted_as_with_podman():

@@ -1,17 +1,20 @@
 from __future__ import annotations
 
+import dataclasses
 import os
 import shlex
 import shutil
 import subprocess
 
 import pytest
+from ansible_collections.edgewright.edge.plugins.module_utils.accelerator import Accelerator
+from ansible_collections.edgewright.edge.plugins.module_utils.inference_model import Model
+from ansible_collections.edgewright.edge.plugins.module_utils.inference_probes import Probes
 from ansible_collections.edgewright.edge.plugins.module_utils.inference_service import (
     InferenceService,
-    Model,
     Resources,
 )
-from ansible_collections.edgewright.edge.plugins.module_utils.quadlet import quadlet_unit
+from ansible_collections.edgewright.edge.plugins.module_utils.quadlet import quadlet_unit, refusals
 
 SERVICE = InferenceService(
     name="file-type",
@@ -22,11 +25,15 @@ SERVICE = InferenceService(
     environment={"B": 'x "y" $z %h', "A": "1"},
     resources=Resources(1500, 512 * 1024**2),
 )
+CARD = Accelerator(devices=("nvidia.com/gpu=all", "/dev/dri/renderD128"), groups=(992,))
 IMAGE = "localhost/edgewright/inference-server:0.1.0"
 
 
+MODEL_IMAGE = "registry.lan/models/shelf:5"
+
+
 def unit(service=SERVICE, previous=None):
-    return quadlet_unit(service, site="demo", image=IMAGE, previous=previous)
+    return quadlet_unit(service, site="demo", image=IMAGE, previous=previous, model_image=MODEL_IMAGE)
 
 
 def test_the_unit_is_this_text():
@@ -59,7 +66,8 @@ Exec="a b" "--x=$$HOME%%h" "q\"uo\\te" "it's"
 [Service]
 Restart=always
 RestartSec=2
-TimeoutStartSec=300
+ExecStartPost=/usr/lib/edgewright/check-inference --live --within 300 --period 5 --timeout 5 8081
+TimeoutStartSec=360
 TimeoutStopSec=45
 
 [Quadlet]
@@ -78,13 +86,35 @@ def test_what_is_not_asked_for_is_not_there():
         assert absent not in text
 
 
-@pytest.fixture
-def generated(tmp_path):
-    """Return what podman's own generator makes of the unit."""
+def test_what_podman_cannot_give_is_told_at_once():
+    wanting = dataclasses.replace(
+        SERVICE,
+        image=f"a.io/x@sha256:{'0' * 64}",
+        model_image=f"a.io/m:1@sha256:{'0' * 64}",
+        replicas=2,
+        accelerator=Accelerator("nvidia.com/gpu"),
+    )
+    told = [str(problem) for problem in refusals(wanting, where="s[0]")]
+    assert [line.split(": ")[0] for line in told] == [
+        "s[0].replicas",
+        "s[0].accelerator",
+        "s[0].image",
+        "s[0].model_image",
+    ]
+    assert "edge_runtime: k3s" in told[0]
+    assert "nvidia.com/gpu=all" in told[1]
+    assert (
+        refusals(dataclasses.replace(wanting, image="a.io/x:1", model_image="", replicas=1, accelerator=CARD), where="")
+        == []
+    )
+
+
+def generate(tmp_path, service):
+    """Return what podman's own generator makes of the service's unit."""
     generator = shutil.which("quadlet", path=f"{os.environ['PATH']}:/usr/libexec/podman:/usr/lib/podman")
     if generator is None:
         pytest.skip("podman's quadlet generator is not installed")
-    (tmp_path / "file-type.container").write_text(unit(previous="first"), encoding="utf-8")
+    (tmp_path / "file-type.container").write_text(unit(service, previous="first"), encoding="utf-8")
     result = subprocess.run(
         [generator, "-dryrun"],
         env={"QUADLET_UNIT_DIRS": str(tmp_path)},
@@ -95,6 +125,36 @@ def generated(tmp_path):
     assert result.returncode == 0, result.stderr
     assert "unsupported key" not in result.stderr
     return result.stdout
+
+
+@pytest.fixture
+def generated(tmp_path):
+    return generate(tmp_path, SERVICE)
+
+
+def test_podman_gives_the_accelerator_the_models_of_an_image_and_a_port_of_its_own(tmp_path):
+    service = dataclasses.replace(
+        SERVICE,
+        accelerator=CARD,
+        model_image=MODEL_IMAGE,
+        models=(Model("m", 5),),
+        exposure="internal",
+        probes=Probes(900, 10, 3),
+    )
+    text = generate(tmp_path, service)
+    (line,) = [line for line in text.splitlines() if line.startswith("ExecStart=")]
+    words = shlex.split(line.removeprefix("ExecStart="))
+    given = [words[number + 1] for number, word in enumerate(words) if word == "--device"]
+    assert given == ["nvidia.com/gpu=all", "/dev/dri/renderD128"]
+    for option, value in (
+        ("--group-add", "992"),
+        ("--mount", f"type=image,source={MODEL_IMAGE},destination=/models,subpath=/models"),
+        ("--publish", "127.0.0.1:8081:8080"),
+    ):
+        assert words[words.index(option) + 1] == value
+    assert "-v" not in words
+    assert "ExecStartPost=/usr/lib/edgewright/check-inference --live --within 900 --period 10 --timeout 3 8081" in text
+    assert "TimeoutStartSec=960" in text
 
 
 def test_podman_accepts_every_key(generated):
