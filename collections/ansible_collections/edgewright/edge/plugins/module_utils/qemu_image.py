@@ -1,0 +1,165 @@
+"""Disk images through ``qemu-img``: what they are, pieces of what the guest sees, and copies in another format.
+
+The format is always said and never guessed by QEMU, and images are only read with this: a source is never opened to be
+written.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ansible_collections.edgewright.edge.plugins.module_utils.disk_image import ImageInfo, image_info
+from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError, Problem
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+_LONGEST = 300
+_BLOCK = 64 * 1024
+
+
+@dataclass(frozen=True)
+class SourceImage:
+    """An image in a file, or in a part of one (a member of an OVA): ``size`` bytes from ``offset``; 0 is to the end."""
+
+    path: Path
+    format: str
+    offset: int = 0
+    size: int = 0
+
+    @property
+    def name(self) -> str:
+        """The image as QEMU takes it: a ``json:`` block node."""
+        return "json:" + json.dumps(self._node())
+
+    def _node(self) -> dict[str, Any]:
+        file: dict[str, Any] = {"driver": "file", "filename": str(self.path)}
+        if self.offset or self.size:
+            file = {"driver": "raw", "offset": self.offset, "size": self.size, "file": file}
+        return {"driver": self.format, "file": file}
+
+    def info(self) -> ImageInfo:
+        """Return what the image is.
+
+        Raises:
+            EdgeError: QEMU cannot read it, or it is no whole disk by itself.
+        """
+        found = json.loads(_run(["info", "--output=json", self.name], str(self.path)))
+        return image_info({**found, "format": self.format}, where=str(self.path))
+
+    def measure(self, form: str) -> int:
+        """Return the bytes that a copy in another format takes on disk.
+
+        Raises:
+            EdgeError: QEMU cannot read it.
+        """
+        told = json.loads(_run(["measure", "--output=json", "-O", form, self.name], str(self.path)))
+        return int(told["required"])
+
+    def reader(self, size: int, scratch: Path) -> Callable[[int, int], bytes]:
+        """Return a function that reads what the guest sees, in blocks that are kept.
+
+        Args:
+            size: bytes of the disk.
+            scratch: folder for one block at a time.
+        """
+        blocks: dict[int, bytes] = {}
+        piece = scratch / "block"
+
+        def block(number: int) -> bytes:
+            if number not in blocks:
+                length = min(_BLOCK, size - number * _BLOCK) // 512 * 512
+                node = {"driver": "raw", "offset": number * _BLOCK, "size": length, "file": self._node()}
+                name = "json:" + json.dumps(node)
+                _run(["convert", "-O", "raw", name, str(piece)], str(self.path))
+                blocks[number] = piece.read_bytes()
+                piece.unlink()
+            return blocks[number]
+
+        def read(offset: int, length: int) -> bytes:
+            end = min(offset + length, size // 512 * 512)
+            if offset < 0 or offset >= end:
+                return b""
+            whole = b"".join(block(number) for number in range(offset // _BLOCK, -(-end // _BLOCK)))
+            begin = offset % _BLOCK
+            return whole[begin : begin + end - offset]
+
+        return read
+
+
+def convert(source: SourceImage, target: Path, form: str, progress: Callable[[float], None]) -> None:
+    """Write a sparse copy in another format; ``progress`` is told percents.
+
+    Raises:
+        EdgeError: QEMU cannot read the source to its end, or cannot write.
+    """
+    command = ["qemu-img", "convert", "-p", "-O", form, source.name, f"file:{target}"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=_environment()) as process:
+        try:
+            assert process.stdout is not None  # noqa: S101 (a pipe was asked for)
+            told = b""
+            while piece := os.read(process.stdout.fileno(), 4096):
+                told = (told + piece)[-200:]
+                if found := re.findall(rb"\((\d+\.\d+)/100%\)", told):
+                    progress(float(found[-1]))
+            _, complaint = process.communicate()
+        except BaseException:
+            process.kill()
+            raise
+    if process.returncode:
+        raise _failed(str(source.path), "convert", complaint)
+
+
+def create(target: Path, form: str, size: int) -> None:
+    """Make an empty image of ``size`` bytes.
+
+    Raises:
+        EdgeError: QEMU cannot.
+    """
+    _run(["create", "-q", "-f", form, f"file:{target}", str(size)], str(target))
+
+
+def resize(target: Path, form: str, size: int) -> None:
+    """Make an image larger: ``size`` bytes.
+
+    Raises:
+        EdgeError: QEMU cannot.
+    """
+    _run(["resize", "-q", "-f", form, f"file:{target}", str(size)], str(target))
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, "LC_ALL": "C"}
+
+
+def _run(arguments: list[str], where: str) -> bytes:
+    try:
+        done = subprocess.run(
+            ["qemu-img", *arguments], capture_output=True, check=False, timeout=_LONGEST, env=_environment()
+        )
+    except FileNotFoundError:
+        remedy = "Install it: on Debian, 'apt-get install qemu-utils'."
+        raise EdgeError(Problem("qemu-img", "is not installed where this runs", remedy=remedy)) from None
+    except subprocess.TimeoutExpired:
+        raise EdgeError(Problem(where, f"qemu-img {arguments[0]} took longer than {_LONGEST} s")) from None
+    if done.returncode:
+        raise _failed(where, arguments[0], done.stderr)
+    return done.stdout
+
+
+def _failed(where: str, verb: str, complaint: bytes) -> EdgeError:
+    lines = complaint.decode("utf-8", "replace").strip().splitlines()
+    said = lines[-1].rpartition("}: ")[2].removeprefix("qemu-img: ")[:300] if lines else "nothing"
+    return EdgeError(
+        Problem(
+            where,
+            f"qemu-img {verb} fails: {said}",
+            remedy="Copy the disk again; if it is in use, shut its machine down first.",
+        )
+    )
