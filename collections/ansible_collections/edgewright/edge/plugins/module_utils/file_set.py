@@ -30,14 +30,28 @@ class Entry:
     group: str = "root"
     keep: bool = False
 
-    def describe(self) -> str:
-        """Return what a diff shows of it: one head line, then the content of a file."""
+    def describe(self, *, private: bool = False) -> str:
+        """Return what a diff shows of it: one head line, then the content of a file.
+
+        Of programs and archives only the size is told, and of a file only that it is there if ``private``.
+        """
         if self.kind == "link":
             return f"link to {self.content.decode()}\n"
         if self.kind == "absent":
             return ""
         head = f"{self.kind} {stat.filemode(self.mode)[1:]} {self.owner}:{self.group}\n"
-        return head + self.content.decode(errors="backslashreplace") if self.kind == "file" else head
+        if self.kind != "file":
+            return head
+        if private:
+            return f"{head}content that is not shown\n"
+        if b"\0" in self.content:
+            return f"{head}{len(self.content)} bytes that are no text\n"
+        return head + self.content.decode(errors="backslashreplace")
+
+    @property
+    def is_private(self) -> bool:
+        """Whether nobody but its owner may read the file."""
+        return self.kind == "file" and not self.mode & (stat.S_IRGRP | stat.S_IROTH)
 
 
 Look = Callable[[str], Entry]

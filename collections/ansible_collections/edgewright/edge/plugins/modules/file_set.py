@@ -68,7 +68,9 @@ attributes:
     description: Says what would change, changes nothing.
   diff_mode:
     support: full
-    description: Shows kind, permissions and content of each path before and after. Mark secrets with C(no_log).
+    description:
+      - Shows kind, permissions and content of each path before and after; of what is no text only the size, and nothing of a
+        file that is removed and that nobody but its owner may read. Mark secrets with C(no_log).
   idempotent:
     support: full
     description: A second run changes nothing, whatever the order of the lists.
@@ -293,7 +295,8 @@ def main() -> None:
         {
             "before_header": before.path,
             "after_header": after.path,
-            "before": before.describe(),
+            # A task that makes secrets has no_log; of what another one has left, nobody knows what it is.
+            "before": before.describe(private=after.kind == "absent" and before.is_private),
             "after": after.describe(),
         }
         for before, after in found

@@ -120,3 +120,18 @@ def test_a_file_where_a_folder_is_to_be_kept_is_refused(run_module, tmp_path, mi
     (tmp_path / "d").write_text("")
     result = run_module("file_set", directories=[{"path": str(tmp_path / "d"), "keep": True, **mine}])
     assert "is a file, and should be a directory" in result["msg"]
+
+
+def test_a_diff_has_neither_programs_nor_the_content_of_private_files_that_go(run_module, tmp_path):
+    (tmp_path / "program").write_bytes(b"\x7fELF\0" * 1000)
+    (tmp_path / "token").write_text("secret-of-yesterday")
+    (tmp_path / "token").chmod(0o600)
+    (tmp_path / "setting").write_text("a = 1\n")
+    paths = [str(tmp_path / name) for name in ("program", "token", "setting")]
+    done = run_module("file_set", diff=True, absent=paths)
+    program, token, setting = (entry["before"] for entry in done["diff"])
+    assert program.endswith("\n5000 bytes that are no text\n")
+    assert token.endswith("\ncontent that is not shown\n")
+    assert setting.endswith("\na = 1\n")
+    assert "secret-of-yesterday" not in str(done)
+    assert not any((tmp_path / name).exists() for name in ("program", "token", "setting"))
