@@ -69,8 +69,8 @@ attributes:
   diff_mode:
     support: full
     description:
-      - Shows kind, permissions and content of each path before and after; of what is no text only the size, and nothing of a
-        file that is removed and that nobody but its owner may read. Mark secrets with C(no_log).
+      - Shows kind, permissions and content of each path before and after; of what is no text only the size, and nothing
+        of a file that is removed and that nobody but its owner may read. Mark secrets with C(no_log).
   idempotent:
     support: full
     description: A second run changes nothing, whatever the order of the lists.
