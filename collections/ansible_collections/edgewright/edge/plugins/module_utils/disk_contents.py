@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _SECTOR: Final = 512
 _MOST_PARTITIONS: Final = 128
-_ESP: Final = "c12a7328-f81f-11d2-ba4b-00c93ec93b4b"
+_ESP: Final = "c12a7328-f81f-11d2-ba4b-00a0c93ec93b"
 _WINDOWS_TYPES: Final = frozenset({"e3c9e316-0b5c-4db8-817d-f92df00215ae", "de94bba4-06d1-4d40-a16a-bfd50179d6ac"})
 _LINUX_TYPES: Final = frozenset(
     {

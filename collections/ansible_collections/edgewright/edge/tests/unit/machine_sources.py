@@ -32,7 +32,7 @@ def raw_disk(path: Path, size: int = 64 * MIB, *, at: int = 8 * MIB, content: by
 
 def efi_disk(path: Path, *, loader: bool = True, size: int = 64 * MIB) -> Path:
     """Make a raw disk with a GPT, an EFI system partition by mtools, and a Linux partition by mkfs."""
-    raw_disk(path, size)
+    raw_disk(path, size, at=size - 8 * MIB)
     table = "label: gpt\nstart=2048, size=65536, type=uefi\nstart=69632, size=16384, type=linux\n"
     subprocess.run(["sfdisk", "--quiet", path], input=table, text=True, check=True)
     esp = f"{path}@@1M"
