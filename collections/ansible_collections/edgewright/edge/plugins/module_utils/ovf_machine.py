@@ -190,12 +190,12 @@ class OvfMachine:
         if config is not None:
             uefi = attribute(config, "value").lower() in {"efi", "uefi"}
             self._keep_config(config, "firmware")
-        elif box.element is not None and (box.firmware is not None or contents is None):
+        elif box.element is not None:
             uefi = box.uefi
             if box.firmware is not None:
                 self.report.keep(box.firmware, "firmware", attribute="type")
             else:
-                self.report.changed("firmware", "VirtualBox leaves BIOS unsaid: it is bios")
+                self.report.changed("firmware", "VirtualBox leaves BIOS unsaid, and only names EFI: it is bios")
         elif contents is not None:
             uefi = contents.firmware == "uefi"
             seen = "an EFI system partition" if contents.esp else "no EFI system partition"

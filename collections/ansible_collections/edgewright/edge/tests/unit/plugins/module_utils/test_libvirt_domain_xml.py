@@ -144,7 +144,10 @@ def machines(**options):
         )
 
 
-@pytest.mark.skipif(not shutil.which("virt-xml-validate"), reason="needs virt-xml-validate (libvirt-clients)")
+@pytest.mark.skipif(
+    not (shutil.which("virt-xml-validate") and shutil.which("xmllint")),
+    reason="needs virt-xml-validate (libvirt-clients) and xmllint (libxml2-utils)",
+)
 def test_libvirt_takes_what_was_imported(tmp_path):
     for vm in machines():
         machine = VirtualMachine.from_inventory(vm, where="vm", site="site")

@@ -191,6 +191,7 @@ def test_virtualbox_has_its_uuid_macs_and_clock_in_its_own_part():
     assert machine.vm["memory"] == 512 * 2**20
     efi = imported("virtualbox.ovf", ('<Chipset type="PIIX3"/>', '<Firmware type="EFI"/><Chipset type="ICH9"/>'))
     assert efi.vm["firmware"] == "uefi"
+    assert imported("virtualbox.ovf", contents=UEFI).vm["firmware"] == "bios"
 
 
 def test_windows_without_a_time_zone_is_told_of():
