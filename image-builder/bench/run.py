@@ -1,4 +1,4 @@
-"""Measure builds, image sizes, boots, flashing, inference and clusters side by side with the alternatives.
+"""Measure builds, image sizes, boots, flashing, inference, imports and clusters side by side with the alternatives.
 
     python image-builder/bench/run.py [--json FILE] [--only SECTION ...]
     python image-builder/bench/run.py --markdown [--json FILE]
@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bench import boots, builds, cluster, inference, media, plan
+from bench import boots, builds, cluster, imports, inference, media, plan
 from bench.figures import NotMeasuredError, Row, machine_kind, markdown_table, text_table
 from bench.mkosi import Mkosi
 from bench.workplace import Workplace
@@ -42,6 +42,7 @@ _SECTIONS: dict[str, Callable[[Workplace, Mkosi], list[Row]]] = {
     "flash": lambda place, _: media.medium(place),
     "inference": lambda place, _: inference.inference(place),
     "plan": lambda place, _: plan.plan(place),
+    "import": lambda place, _: imports.imports(place),
     "cluster": lambda place, _: cluster.cluster(place),
 }
 
