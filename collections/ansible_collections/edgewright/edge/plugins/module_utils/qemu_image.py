@@ -50,7 +50,8 @@ class SourceImage:
         Raises:
             EdgeError: QEMU cannot read it, or it is no whole disk by itself.
         """
-        found = json.loads(_run(["info", "--output=json", self.name], str(self.path)))
+        told = _run(["info", "--output=json", self.name], str(self.path))
+        found = json.loads(told.decode("utf-8", "replace"))
         return image_info({**found, "format": self.format}, where=str(self.path))
 
     def measure(self, form: str) -> int:

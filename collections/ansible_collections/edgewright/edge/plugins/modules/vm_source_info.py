@@ -89,6 +89,8 @@ def main() -> None:
         seen = look(*read_options(module.params))
     except EdgeError as error:
         module.fail_json(msg=str(error), errors=error.as_list())
+    except OSError as error:
+        module.fail_json(msg=f"{error.filename or module.params['src']}: {error.strerror or error}")
     for warning in (*seen.warnings, *seen.refusals):
         module.warn(warning)
     module.exit_json(changed=False, **seen.as_dict())

@@ -204,6 +204,21 @@ def test_windows_without_a_time_zone_is_told_of():
     assert not [line for line in linux.report if line["field"] == "timezone"]
 
 
+VTPM = """<Item><rasd:ElementName>vTPM</rasd:ElementName><rasd:InstanceID>20</rasd:InstanceID>
+<rasd:ResourceSubType>vmware.vtpm</rasd:ResourceSubType><rasd:ResourceType>1</rasd:ResourceType></Item>"""
+
+
+def test_a_tpm_is_a_new_one_and_the_report_says_what_that_means():
+    machine = imported("vmware.ovf", (FIRMWARE, VTPM + FIRMWARE))
+    assert machine.vm["tpm"] is True
+    (line,) = [line for line in machine.report if "recovery key" in line["why"]]
+    assert line["outcome"] == "changed"
+    assert imported("vmware.ovf", (FIRMWARE, VTPM + FIRMWARE), runtime="k3s").vm["tpm"] is False
+    module = ("<Chipset", '<TrustedPlatformModule type="v2_0"/><Chipset')
+    assert imported("virtualbox.ovf", module).vm["tpm"] is True
+    assert imported("virtualbox.ovf", (module[0], module[1].replace("v2_0", "None"))).vm["tpm"] is False
+
+
 def test_networks_are_mapped_by_name():
     machine = imported("vmware.ovf", networks={"VM Network": "office"})
     assert {nic["network"] for nic in machine.vm["nics"]} == {"office"}

@@ -4,6 +4,7 @@ import gzip
 import hashlib
 import json
 import os
+import random
 import shutil
 import signal
 import stat
@@ -79,6 +80,52 @@ def test_disks_are_what_the_guest_knew_and_the_source_is_untouched(run_module, t
     names = [f"disk{number}.{suffix}{end}" for number in (0, 1) for end in ("", ".import.json")]
     assert everything(tmp_path / "disks") == ["back-office-old", *(f"back-office-old/{name}" for name in names)]
     assert result["vm"] == run_module("vm_source_info", src=str(package), format=form)["vm"]
+
+
+@pytest.mark.parametrize(
+    ("form", "options"),
+    [
+        ("qcow2", ["-c"]),
+        ("vmdk", ["-o", "subformat=twoGbMaxExtentFlat"]),
+        ("vpc", ["-o", "force_size"]),
+        ("vhdx", []),
+        ("vdi", []),
+        ("raw", []),
+    ],
+)
+def test_a_disk_alone_is_imported_from_every_format(run_module, tmp_path, raws, form, options):
+    disk = convert(raws[0], tmp_path / f"old.{form}", form, *options)
+    result = run_module("vm_import", src=str(disk), dest=str(tmp_path / "disks"), memory="1GiB")
+    assert same_disk(raws[0], "raw", Path(result["disks"][0]["path"]), "qcow2")
+    assert result["disks"][0]["size"] == raws[0].stat().st_size
+    assert result["vm"]["firmware"] == "uefi"
+
+
+def test_damaged_packages_end_in_an_error_or_in_disks_and_never_outside(run_module, tmp_path, package):
+    """Each is damaged in another way, always the same ones: in headers, in the envelope, in a disk, cut off."""
+    dice = random.Random(7)  # noqa: S311 (no secret)
+    home = tmp_path / "home"
+    home.mkdir()
+    good = ova(tmp_path / "good.ova", files_of(package), manifest="").read_bytes()
+    for number in range(60):
+        data = bytearray(good)
+        places = [0, good.index(b"KDMV"), good.index(b"KDMV", good.index(b"KDMV") + 1) - 512]
+        for _ in range(dice.randint(1, 6)):
+            data[dice.choice(places) + dice.randrange(600)] = dice.randrange(256)
+        if dice.random() < 0.3:
+            del data[dice.randrange(len(data)) :]
+        archive = home / "x.ova"
+        archive.write_bytes(data)
+        before = everything(tmp_path)
+        result = run_module("vm_import", src=str(archive), dest=str(home / "disks"))
+        assert archive.read_bytes() == bytes(data), number
+        if result.get("failed"):
+            assert "errors" in result
+            assert not [path for path in (home / "disks").rglob("*") if path.suffix == ".partial"]
+        else:
+            assert all(Path(disk["path"]).is_relative_to(home / "disks") for disk in result["disks"])
+        shutil.rmtree(home / "disks", ignore_errors=True)
+        assert everything(tmp_path) == before
 
 
 def test_a_second_run_changes_nothing_and_a_changed_source_is_not_taken_for_the_old_one(
