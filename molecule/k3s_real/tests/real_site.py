@@ -1,0 +1,115 @@
+"""The scenario's site: its playbooks as its operator runs them, and what its one node says."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+PROJECT = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
+SCENARIO = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"])
+HERE = PROJECT / "molecule" / "k3s_real"
+CONVERGE = HERE / "converge.yml"
+WORKLOADS = HERE / "workloads.yml"
+NODE = "node-k3s-real"
+TOKEN = os.environ.get("MOLECULE_K3S_TOKEN") or "token-of-a-test-0123456789abcdef"
+VERSION = (SCENARIO / "version").read_text()
+# What the inventory has that is other than the scenario's; tests go on from each other.
+CHANGED: dict[str, Any] = {}
+KUBEPODS = "grep -l kubepods /proc/[0-9]*/cgroup 2>/dev/null | cut -d/ -f3"
+
+
+@dataclass(frozen=True)
+class Run:
+    """What a playbook printed, how many of its tasks ran and changed something, and in how many seconds."""
+
+    output: str = field(repr=False)
+    ran: int
+    changed: int
+    seconds: float
+
+
+def play(playbook: str | Path, *arguments: str, fails: bool = False) -> Run:
+    """Run a playbook, with all that Ansible can say; it must end as it is said to."""
+    variables = SCENARIO / "changed.json"
+    variables.write_text(json.dumps(CHANGED))
+    command = ["ansible-playbook", "-vvv", "--diff", "-i", str(SCENARIO / "inventory"), "-e", f"@{variables}"]
+    environment = {
+        **os.environ,
+        "ANSIBLE_CONFIG": str(SCENARIO / "ansible.cfg"),
+        "ANSIBLE_COLLECTIONS_PATH": f"{PROJECT}/collections:{PROJECT}/build/molecule/collections",
+        "ANSIBLE_NOCOLOR": "1",
+        "EDGEWRIGHT_CACHE": f"{SCENARIO}/cache",
+    }
+    began = time.monotonic()
+    done = subprocess.run(
+        [*command, *arguments, str(playbook)],
+        cwd=PROJECT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        stdin=subprocess.DEVNULL,
+    )
+    output = done.stdout + done.stderr
+    with (SCENARIO / "playbooks.log").open("a") as log:
+        log.write(f"\n===== {playbook}: {done.returncode}\n{output}")
+    if (done.returncode != 0) != fails:
+        pytest.fail(f"{playbook} ended with {done.returncode}: {output[-6000:]}", pytrace=False)
+    assert TOKEN not in output, "the token is in what Ansible said"
+    recap = re.findall(rf"^{NODE} +: ok=(\d+) +changed=(\d+)", output, re.MULTILINE)
+    ran, changed = map(int, recap[-1]) if recap else (0, 0)
+    return Run(output, ran, changed, time.monotonic() - began)
+
+
+def pin(*images: str) -> None:
+    """Pin the release at hand again, with images of the site's own."""
+    models = [f"file:scaled-{factor}.onnx={SCENARIO}/models/scaled-{factor}.onnx" for factor in (2, 3)]
+    tool = [sys.executable, str(HERE / "tools" / "pin_release.py"), f"{SCENARIO}/inventory", f"{SCENARIO}/cache"]
+    subprocess.run([*tool, *models, *images], check=True, capture_output=True)
+
+
+def ready(host: Any, seconds: float = 240) -> None:
+    """Wait until the node's own health check is content."""
+    until = time.monotonic() + seconds
+    while host.run("/etc/edgewright/health.d/k3s").rc != 0:
+        assert time.monotonic() < until, host.check_output("journalctl -u k3s -n 40 --no-pager -o cat")
+        time.sleep(1)
+
+
+def started(host: Any) -> str:
+    """Return when k3s was started, and how often systemd had to do it again."""
+    return str(host.check_output("systemctl show -P ExecMainStartTimestampMonotonic -P NRestarts k3s"))
+
+
+class Journal:
+    """What k3s logs from now on."""
+
+    def __init__(self, host: Any) -> None:
+        self.host = host
+        self.cursor = host.check_output("journalctl -u k3s -n 0 --show-cursor -q | sed -n 's/^-- cursor: //p'")
+
+    def lines(self, pattern: str) -> list[str]:
+        """Return the lines in which a pattern is found."""
+        said = self.host.check_output("journalctl -u k3s --no-pager -o cat --after-cursor=%s", self.cursor)
+        return [line for line in said.splitlines() if re.search(pattern, line)]
+
+
+def pinned_images(host: Any) -> set[str]:
+    """Return the names of the images that containerd has and the kubelet never removes."""
+    listed = host.check_output("ctr -n k8s.io images ls").splitlines()[1:]
+    return {line.split()[0] for line in listed if "io.cattle.k3s.pinned=pinned" in line}
+
+
+def kill_all(host: Any) -> None:
+    """End k3s, containerd and all containers as a power cut would."""
+    host.check_output("systemctl kill --kill-whom=all --signal=KILL k3s.service")
+    host.run(f"kill -9 $({KUBEPODS})")
