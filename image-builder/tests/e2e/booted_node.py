@@ -127,6 +127,10 @@ class Node:
         """Wait until the status page says that the node is healthy; return what it says."""
         return self._status(timeout, "healthy", lambda status: bool((status["health"] or {}).get("healthy")))
 
+    def wait_rebooted(self, boot: str, timeout: float = 10 * MINUTE) -> dict[str, Any]:
+        """Wait until the status page speaks of another boot than ``boot``; return what it says."""
+        return self._status(timeout, "booted again", lambda status: status["boot_id"] != boot)
+
     def wait_guest(self, name: str, line: str, timeout: float = 10 * MINUTE) -> dict[str, Any]:
         """Wait until the status page shows ``line`` on the console of a virtual machine; return what the page says.
 

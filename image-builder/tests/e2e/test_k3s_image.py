@@ -7,6 +7,8 @@ EDGEWRIGHT_K3S_MIRROR, else from ``mirror/k3s`` in the cache.
 
 from __future__ import annotations
 
+import datetime
+import json
 import os
 import shutil
 import subprocess
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 INVENTORY = Path(__file__).parents[1] / "inventories" / "box-on-k3s"
 # Under emulation, beside other work, k3s alone takes minutes.
 PATIENCE = 30 * MINUTE
+# Health asks the service itself; that Kubernetes knows of it is asked by these.
+AVAILABLE = "kubectl -n edgewright wait --for=condition=Available deployment/file-type --timeout=300s"
 
 
 @pytest.fixture(scope="module")
@@ -87,8 +91,7 @@ def test_the_node_is_ready_and_nothing_has_failed(node: Node) -> None:
 
 
 def test_the_model_answers_from_a_pod_whose_image_came_with_the_node(node: Node, build: Build, store: Store) -> None:
-    waited = "kubectl -n edgewright wait --for=condition=Available deployment/file-type --timeout=900s"
-    told = node.ask({"available": waited, "images": "crictl images --output json"}, timeout=PATIENCE)
+    told = node.ask({"available": AVAILABLE, "images": "crictl images --output json"}, timeout=PATIENCE)
     assert "condition met" in told["available"]
     assert "localhost/edgewright/inference-server" in told["images"]
     source = build.host("box-01")["edge_inference_services"][0]["models"][0]["source"]
@@ -115,11 +118,63 @@ def test_all_images_come_from_the_verified_root(node: Node) -> None:
 def test_a_broken_containerd_store_is_rebuilt_on_site(node: Node) -> None:
     """As a power cut leaves it: the database of images is half a file."""
     ruin = (
-        "systemctl stop k3s && pkill -f containerd-shim; sleep 2; "
+        "systemctl stop k3s && pkill containerd-shim; sleep 2; "
         "truncate -s 100 /var/lib/rancher/k3s/agent/containerd/io.containerd.metadata.v1.bolt/meta.db; sync; "
         "systemctl start k3s"
     )
     node.ask({"ruin": ruin}, timeout=PATIENCE)
     node.wait_healthy(PATIENCE)
-    waited = "kubectl -n edgewright wait --for=condition=Available deployment/file-type --timeout=900s"
-    assert "condition met" in node.ask({"available": waited}, timeout=PATIENCE)["available"]
+    told = node.ask({"available": AVAILABLE, "repair": "journalctl --boot --unit k3s --output cat"}, timeout=PATIENCE)
+    assert "condition met" in told["available"]
+    assert "containerd's store was broken" in told["repair"]
+
+
+# timedatectl sets the hardware clock too. timesyncd takes the time from the file when the clock is behind it.
+SET_CLOCK = (
+    "systemctl stop systemd-timesyncd && timedatectl set-time '{time}' && "
+    "touch /var/lib/systemd/timesync/clock && systemctl start systemd-timesyncd"
+)
+YEAR = "%Y-%m-%d %H:%M:%S"
+
+
+def cut_power(node: Node, clock: datetime.datetime) -> None:
+    """Kill all of k3s, set the hardware clock alone, and reboot without a word to anybody (sysrq's b)."""
+    boot = node.wait_status()["boot_id"]
+    cut = "pkill -KILL k3s; pkill -KILL containerd; systemctl stop systemd-timesyncd; "
+    cut += f"timedatectl set-time '{clock:{YEAR}}'; "
+    # The shell of this session is to end first.
+    cut += "systemd-run --quiet --on-active=2 sh -c 'echo b >/proc/sysrq-trigger'"
+    node.ask({"cut": cut}, timeout=PATIENCE)
+    node.wait_rebooted(boot, PATIENCE)
+
+
+def clock_of(node: Node) -> datetime.datetime:
+    """Return the time that a node believes in."""
+    return datetime.datetime.fromtimestamp(int(node.ask({"clock": "date +%s"})["clock"]), datetime.UTC)
+
+
+def test_power_cut_and_a_clock_that_is_far_ahead(node: Node) -> None:
+    """All certificates have expired then. Those made anew are not valid yet once the clock is right again."""
+    now = datetime.datetime.now(datetime.UTC)
+    cut_power(node, now + datetime.timedelta(days=400))
+    node.wait_healthy(PATIENCE)
+    assert clock_of(node) > now + datetime.timedelta(days=399)
+    assert "condition met" in node.ask({"available": AVAILABLE}, timeout=PATIENCE)["available"]
+
+    node.ask({"set": SET_CLOCK.format(time=f"{datetime.datetime.now(datetime.UTC):{YEAR}}")}, timeout=PATIENCE)
+    asked = "until kubectl wait --for=condition=Ready node/box-01 --timeout=60s >/dev/null 2>&1; do sleep 5; done; "
+    asked += "k3s certificate check --output json 2>/dev/null"
+    told = node.ask({"certificates": asked, "available": AVAILABLE}, timeout=PATIENCE)
+    assert {entry["Status"] for entry in json.loads(told["certificates"])["Certificates"]} == {"OK"}
+    assert "condition met" in told["available"]
+
+
+def test_power_cut_and_a_clock_without_a_battery(node: Node) -> None:
+    """The clock goes on from where it was, for before the cluster's beginning no certificate of it is valid."""
+    before = clock_of(node)
+    # timesyncd notes the time once a minute.
+    node.ask({"noted": "touch /tmp/now && until [ /var/lib/systemd/timesync/clock -nt /tmp/now ]; do sleep 2; done"})
+    cut_power(node, datetime.datetime(1970, 1, 2, tzinfo=datetime.UTC))
+    node.wait_healthy(PATIENCE)
+    assert clock_of(node) > before
+    assert "condition met" in node.ask({"available": AVAILABLE}, timeout=PATIENCE)["available"]

@@ -59,6 +59,11 @@ def issue(folder: Path, name: str, subject: str, names: list[str] | None = None,
     file.unlink()
 
 
+def begins(certificate: Path) -> str:
+    """Return when a certificate begins to be valid, as openssl writes it."""
+    return _openssl("x509", "-noout", "-startdate", "-in", certificate).strip().removeprefix("notBefore=")
+
+
 def expires(certificate: Path) -> str:
     """Return when a certificate ends, as openssl writes it."""
     return _openssl("x509", "-noout", "-enddate", "-in", certificate).strip().removeprefix("notAfter=")

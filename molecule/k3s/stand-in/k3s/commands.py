@@ -120,12 +120,18 @@ def secrets_encrypt(arguments: list[str]) -> None:
             print("        {}  {}".format(*key.split(" ", 1)))
 
 
+def _time(text: str) -> datetime.datetime:
+    """Return a time as openssl writes it."""
+    return datetime.datetime.strptime(text, "%b %d %H:%M:%S %Y %Z").replace(tzinfo=datetime.UTC)
+
+
 def certificate(arguments: list[str]) -> None:
     """``check`` and ``rotate``; the latter wants a server that does not run."""
     action, words = arguments[0], arguments[1:]
     own, _ = _own(words, "output", "service")
     tls = DATA / "server/tls"
-    leaves = sorted({*tls.glob("*.crt"), *(DATA / "agent").glob("*.crt")} - {tls / "server-ca.crt"})
+    authority = tls / "server-ca.crt"
+    leaves = sorted({*tls.glob("*.crt"), *(DATA / "agent").glob("*.crt")} - {authority})
     if action == "rotate":
         kept = DATA / f"agent/tls-{int(time.time())}"
         if tls.exists():
@@ -139,13 +145,14 @@ def certificate(arguments: list[str]) -> None:
         )
         return
     found = []
-    for path in leaves:
-        end = datetime.datetime.strptime(certificates.expires(path), "%b %d %H:%M:%S %Y %Z").replace(
-            tzinfo=datetime.UTC
-        )
-        left = end - datetime.datetime.now(datetime.UTC)
-        status = "EXPIRED" if left.total_seconds() < 0 else "WARNING" if left.days < _RENEW_DAYS else "OK"
-        names = {"Filename": path.name, "Subject": path.stem, "Usages": []}
+    now = datetime.datetime.now(datetime.UTC)
+    for path in [*leaves, *([authority] if authority.exists() else [])]:
+        begin, end = _time(certificates.begins(path)), _time(certificates.expires(path))
+        status = "EXPIRED" if end < now else "WARNING" if (end - now).days < _RENEW_DAYS else "OK"
+        if now < begin:
+            end, status = begin, "NOT YET VALID"
+        usages = ["CertSign"] if path == authority else ["ClientAuth"]
+        names = {"Filename": path.name, "Subject": path.stem, "Usages": usages}
         found.append({**names, "ExpiryTime": end.strftime("%Y-%m-%dT%H:%M:%SZ"), "Status": status})
     if own["output"] == "json":
         print(json.dumps({"Certificates": found}))
