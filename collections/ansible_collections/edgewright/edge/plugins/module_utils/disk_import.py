@@ -10,12 +10,13 @@ import hashlib
 import json
 import os
 import threading
-import zlib
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
 from ansible_collections.edgewright.edge.plugins.module_utils import qemu_image
 from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError, Problem, Problems
+from ansible_collections.edgewright.edge.plugins.module_utils.gzip_stream import decompressed
 from ansible_collections.edgewright.edge.plugins.module_utils.quantity import MIB, bytes_text
 from ansible_collections.edgewright.edge.plugins.module_utils.vm_manifest import Digest, mismatch
 from ansible_collections.edgewright.edge.plugins.module_utils.vm_source import Content, source_image
@@ -33,6 +34,7 @@ _CHUNK: Final = 4 * MIB
 # What an image may be larger than the disk in it: its tables and headers, and markers of compressed grains.
 _OVERHEAD: Final = 64 * MIB
 _SPARE: Final = 64 * MIB
+_FLUSH_EVERY: Final = 0.2
 
 
 @dataclass
@@ -182,7 +184,8 @@ class DiskImport:
             if image is None:
                 qemu_image.create(self.partial, self.form, size)
             else:
-                qemu_image.convert(image, self.partial, self.form, progress)
+                with _flushing(self.partial):
+                    qemu_image.convert(image, self.partial, self.form, progress)
                 if image.info().virtual_size < size:
                     qemu_image.resize(self.partial, self.form, size)
             files = hashing.results()
@@ -213,7 +216,7 @@ class DiskImport:
         if not self.content.disk.gzip:
             yield from raw
             return
-        yield from _decompressed(raw, (self.content.disk.capacity or 0) + _OVERHEAD, self.content.disk.file)
+        yield from decompressed(raw, (self.content.disk.capacity or 0) + _OVERHEAD, self.content.disk.file)
 
 
 class _Hashing(threading.Thread):
@@ -269,6 +272,28 @@ class _Hashing(threading.Thread):
         self._files.append({**_identity(piece), "sha256": own.hexdigest()})
 
 
+@contextmanager
+def _flushing(path: Path) -> Iterator[None]:
+    """Bring a file that grows to the medium meanwhile: else the conversion is done, and the medium has yet to begin."""
+    done = threading.Event()
+    descriptor = os.open(path, os.O_RDONLY)
+
+    def flush() -> None:
+        # What fails here fails again when the finished disk is synced, and is told then.
+        with suppress(OSError):
+            while not done.wait(_FLUSH_EVERY):
+                os.fdatasync(descriptor)
+
+    thread = threading.Thread(target=flush, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+        os.close(descriptor)
+
+
 def free_space(folder: Path) -> int:
     """Return the bytes free for us where a folder is, or will be."""
     while not folder.exists():
@@ -307,39 +332,6 @@ def _read(piece: Piece) -> Iterator[bytes]:
         while left and (block := file.read(min(_CHUNK, left))):
             left -= len(block)
             yield block
-
-
-def _decompressed(blocks: Iterator[bytes], most: int, where: str) -> Iterator[bytes]:
-    """Yield what a gzip stream holds, of one member or several, and stop it before it is larger than it may be."""
-    total = 0
-    stream = zlib.decompressobj(wbits=31)
-    fresh = True
-    try:
-        for block in blocks:
-            rest = block
-            while rest:
-                if stream.eof:
-                    stream, fresh = zlib.decompressobj(wbits=31), True
-                made = stream.decompress(rest, _CHUNK)
-                fresh = False
-                rest = stream.unused_data if stream.eof else stream.unconsumed_tail
-                total += len(made)
-                if total > most:
-                    raise EdgeError(
-                        Problem(
-                            where,
-                            "decompresses to more than its disk can be",
-                            found=f"more than {most} bytes",
-                            remedy="Do not trust this package; export it again.",
-                        )
-                    )
-                yield made
-    except zlib.error as error:
-        raise EdgeError(
-            Problem(where, f"is no whole gzip stream ({error})", remedy="Copy the package again.")
-        ) from None
-    if fresh or not stream.eof:
-        raise EdgeError(Problem(where, "is no whole gzip stream: it is cut off", remedy="Copy the package again."))
 
 
 def _identity(piece: Piece) -> dict[str, Any]:
