@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import random
+import re
 import shutil
 import signal
 import stat
@@ -297,6 +298,7 @@ def test_an_interrupted_import_goes_on_with_the_disk_it_was_at(run_module, tmp_p
         "from ansible_collections.edgewright.edge.plugins.modules import vm_import\n"
         f"with patch_module_args({arguments!r}):\n    vm_import.main()\n"
     )
+    made = tmp_path / "disks" / "back-office-old"
     environment = {**os.environ, "PATH": f"{slow}:{os.environ['PATH']}", "PYTHONPATH": str(COLLECTIONS)}
     with subprocess.Popen([sys.executable, "-c", script], env=environment, stderr=subprocess.DEVNULL) as process:
         deadline = time.monotonic() + 60
@@ -304,8 +306,9 @@ def test_an_interrupted_import_goes_on_with_the_disk_it_was_at(run_module, tmp_p
             assert process.poll() is None
             assert time.monotonic() < deadline
             time.sleep(0.05)
+        told = (made / "import.progress").read_text()
         process.send_signal(how)
-    made = tmp_path / "disks" / "back-office-old"
+    assert re.fullmatch(r"disk0\.qcow2: \d+ %\n", told)
     inode = (made / "disk0.qcow2").stat().st_ino
     assert not (made / "disk1.qcow2").exists()
     assert (made / ".disk1.qcow2.partial").exists() == (how == signal.SIGKILL)
