@@ -37,7 +37,7 @@ def to_bytes(value: object) -> int:
     if unit not in _FACTORS:
         proper = {known.lower(): known for known in (*_DECIMAL, *_BINARY)}.get(unit.lower().removesuffix("b"))
         raise UnfitError(
-            f"has the unknown unit '{unit}'",
+            f"has the unknown unit '{str(value).removeprefix(match['number']).strip()}'",
             expected=expected,
             remedy=f"Write '{match['number']}{proper}B'." if proper else "",
         )

@@ -39,7 +39,7 @@ def test_amounts_are_bytes(written, expected):
     ("written", "what", "remedy"),
     [
         ("4gb", "has the unknown unit 'gb'", "Write '4GB'."),
-        ("4KB", "has the unknown unit 'K'", "Write '4kB'."),
+        ("4KB", "has the unknown unit 'KB'", "Write '4kB'."),
         ("4mib", "has the unknown unit 'mib'", "Write '4MiB'."),
         ("4 parsec", "has the unknown unit 'parsec'", ""),
         ("-1", "must be an amount of bytes", ""),
