@@ -96,6 +96,7 @@ def pipeline(site: Site, lock: Lock, store: Store, *, version: str, vault_passwo
         EdgeError: the inventory, or something of it that the lock does not pin.
     """
     hosts = {host.name: parse_site(host.variables) for host in site.hosts}
+    _refuse_archived_images(site, hosts)
     tools = ToolsTree(lock, store)
     rootfs = Rootfs(lock, store)
     runtime = runtime_of(site)
@@ -120,6 +121,30 @@ def pipeline(site: Site, lock: Lock, store: Store, *, version: str, vault_passwo
         guests=guests,
     )
     return Pipeline(tools, disk, images, guests, layers, root, Evidence(disk, images, guests))
+
+
+def _refuse_archived_images(site: Site, hosts: dict[str, SiteVariables]) -> None:
+    """Raise for images of registries on podman: their archives reach live nodes, and no image of a node.
+
+    Raises:
+        EdgeError: all of them.
+    """
+    problems = Problems()
+    for name, variables in hosts.items():
+        if variables.runtime != "podman":
+            continue
+        for number, service in enumerate(variables.inference_services):
+            for key, image in (("image", service.image), ("model_image", service.model_image)):
+                if image and not image.startswith("build:"):
+                    problems.add(
+                        site.where(name, f"edge_inference_services[{number}].{key}"),
+                        "comes from a registry, and a podman node's image has only what is made here",
+                        found=image,
+                        expected="build:containers/<name>",
+                        remedy="Make it a container of your own, or deliver the site over SSH with playbooks/site.yml.",
+                    )
+    problems.found = list(dict.fromkeys(problems.found))
+    problems.raise_if_any()
 
 
 def state_files(hosts: dict[str, SiteVariables], guests: dict[str, GuestDisk]) -> tuple[StateFile, ...]:

@@ -70,16 +70,16 @@ def request_of(site: Site) -> Request:
             artifacts.setdefault(source, where)
     kubernetes = kubernetes_request(site, problems)
     images = dict(kubernetes.images)
-    for where, image in _images(site):
-        if needs_no_pin(image):
+    for where, image, archived in _images(site):
+        if needs_no_pin(image) or (archived and not kubernetes.wanted):
             continue
         if not kubernetes.wanted:
             problems.add(
                 where,
                 "this site's runtime takes no container images from a registry",
                 found=image,
-                expected="build:containers/NAME, or edge_runtime: k3s",
-                remedy="Use a container that this project makes, such as build:containers/inference-server.",
+                expected="build:containers/NAME, an image with an archive, or edge_runtime: k3s",
+                remedy=f"Give its archive: inference_services__image_archives: {{'{image}': PATH}}.",
             )
             continue
         try:
@@ -137,12 +137,14 @@ def _sources(site: Site) -> Iterator[tuple[str, str]]:
                 yield place_of(site, host, f"{path}.{inner}"), source
 
 
-def _images(site: Site) -> Iterator[tuple[str, str]]:
+def _images(site: Site) -> Iterator[tuple[str, str, bool]]:
+    """Yield place and name of each image, and whether the inventory has its archive."""
+    archives = {host.name: host.variables.get("inference_services__image_archives") or {} for host in site.hosts}
     for variable in ("edge_inference_services", "edge_virtual_machines"):
         for host, path, entry in _entries(site, variable):
             for key in ("image", "model_image"):
                 if isinstance(entry.get(key), str):
-                    yield place_of(site, host, f"{path}.{key}"), entry[key]
+                    yield place_of(site, host, f"{path}.{key}"), entry[key], entry[key] in archives[host]
 
 
 def gaps(lock: Lock, request: Request, name: str = LOCK_NAME) -> list[Problem]:

@@ -62,6 +62,12 @@ def own_image(recipe: str) -> str:
     return f"localhost/edgewright/{recipe}:{__version__}"
 
 
+def _has_rolling_services(site: Site) -> bool:
+    """Tell whether a service of some host is replaced without a gap, and so has a proxy before it."""
+    services = (host.variables.get("edge_inference_services") or () for host in site.hosts)
+    return any(service.get("rolling_ports") for group in services for service in group)
+
+
 def package_trees(site: Site) -> dict[str, list[str]]:
     """Return, for each tree that the site's image needs, the sorted Debian package names it asks for.
 
@@ -76,6 +82,9 @@ def package_trees(site: Site) -> dict[str, list[str]]:
     node = {*_list(lists, "node"), *_list(lists, runtime)}
     for role in ROLES[runtime]:
         node |= set(_role_packages(role, runtime))
+    if _has_rolling_services(site):
+        path = collection_dir() / "roles" / "inference_services" / "vars" / "packages.yml"
+        node |= set(_list(path, "__inference_services_proxy_packages"))
     trees = {"tools": _list(lists, "tools"), "node": sorted(node)}
     for name in recipes(site, "guests"):
         trees["tools"] += _list(guests_dir() / name / "guest.yml", "packages")

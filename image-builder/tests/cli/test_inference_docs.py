@@ -1,4 +1,4 @@
-"""docs/inference.md is true: each service on it passes the check on podman and on k3s, and its playbook runs."""
+"""docs/inference.md is true: each service passes the check on the runtimes that it is for, and its playbook runs."""
 
 from __future__ import annotations
 
@@ -43,7 +43,11 @@ def test_every_service_passes_the_check(
         (tmp_path / "site" / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "site" / path).write_text("content")
     done = edgewright("check", "-i", folder)
-    assert done.returncode == 0, done.stderr
+    if runtime == "k3s" and "rolling_ports" in text:
+        assert done.returncode == 2
+        assert "rolling_ports: are podman's: k3s replaces pods itself" in done.stderr
+    else:
+        assert done.returncode == 0, done.stderr
 
 
 def test_the_playbook_writes_manifests_for_kserve(tmp_path: Path) -> None:

@@ -37,6 +37,9 @@ TABLES = {
     "`edge_inference_services.accelerator` key": (
         f"edge_inference_services: [{{name: a, image: '{IMAGE}', port: 1, {MODELS}, accelerator: {{zzz: 1}}}}]"
     ),
+    "`edge_inference_services.golden` key": (
+        f"edge_inference_services: [{{name: a, image: '{IMAGE}', port: 1, {MODELS}, golden: [{{zzz: 1}}]}}]"
+    ),
     "`edge_inference_services.probes` key": (
         f"edge_inference_services: [{{name: a, image: '{IMAGE}', port: 1, {MODELS}, probes: {{zzz: 1}}}}]"
     ),

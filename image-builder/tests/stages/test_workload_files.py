@@ -5,13 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import pytest
+import yaml
+from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError
 from ansible_collections.edgewright.edge.plugins.module_utils.site import parse_site
-from edgewright.pipeline import state_files
+from edgewright.lockfile import Lock
+from edgewright.pipeline import pipeline, state_files
+from edgewright.resolve_request import request_of
 from edgewright.site import load_site
+from edgewright.store import Store
 from edgewright.trees import package_trees
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from edgewright.site import Site
 
 VARIABLES: dict[str, Any] = {
     "edge_site": "a",
@@ -40,3 +47,53 @@ def test_a_node_has_the_packages_of_its_runtime_only(
     node = set(package_trees(load_site(root / "inventories" / inventory))["node"])
     assert has <= node
     assert not lacks & node
+
+
+SERVICE: dict[str, Any] = {
+    "name": "s",
+    "image": "docker.io/openvino/model_server:2025.3",
+    "port": 80,
+    "models": [{"name": "m", "files": {"model.xml": "file:m.xml", "assets/labels.txt": "file:labels.txt"}}],
+}
+
+
+def written(folder: Path, **variables: Any) -> Site:
+    (folder / "hosts.yml").write_text("all: {hosts: {box-1: {}}}\n")
+    (folder / "group_vars").mkdir()
+    shared = {"edge_site": "a", "edge_runtime": "podman", **variables}
+    (folder / "group_vars" / "all.yml").write_text(yaml.safe_dump(shared))
+    return load_site(folder)
+
+
+def test_all_files_of_a_model_are_on_the_state_partition_and_pinned(tmp_path: Path) -> None:
+    made_here = {**SERVICE, "image": "build:containers/inference-server"}
+    site = written(tmp_path, edge_inference_services=[made_here])
+    files = state_files({"box-1": parse_site(site.hosts[0].variables)}, {})
+    assert {file.path: file.artifact for file in files} == {
+        "lib/edgewright/models/s/m/1/assets/labels.txt": "file:labels.txt",
+        "lib/edgewright/models/s/m/1/model.xml": "file:m.xml",
+    }
+    assert set(request_of(site).artifacts) == {"file:labels.txt", "file:m.xml"}
+
+
+def test_an_image_of_a_registry_reaches_podman_by_its_archive_only(tmp_path: Path) -> None:
+    site = written(tmp_path, edge_inference_services=[SERVICE])
+    with pytest.raises(EdgeError, match="inference_services__image_archives"):
+        request_of(site)
+    with pytest.raises(EdgeError, match=r"\[0\]\.image: comes from a registry.*found docker\.io/openvino"):
+        pipeline(site, Lock(), Store(tmp_path / "store"), version="1", vault_password_file=None)
+
+
+def test_an_image_with_an_archive_needs_no_pin(tmp_path: Path) -> None:
+    archives = {SERVICE["image"]: "ovms.tar"}
+    site = written(tmp_path, edge_inference_services=[SERVICE], inference_services__image_archives=archives)
+    assert request_of(site).images == {}
+
+
+@pytest.mark.parametrize(("ports", "has_proxy"), [([], False), ([18080, 18081], True)])
+def test_a_node_has_a_proxy_where_a_service_is_replaced_without_a_gap(
+    tmp_path: Path, ports: list[int], has_proxy: bool
+) -> None:
+    service = {**SERVICE, "image": "build:containers/inference-server", "rolling_ports": ports}
+    trees = package_trees(written(tmp_path, edge_inference_services=[service]))
+    assert ("nginx" in trees["node"]) is has_proxy

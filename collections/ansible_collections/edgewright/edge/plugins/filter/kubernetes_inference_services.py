@@ -89,6 +89,9 @@ _value:
         port:
           description: TCP port on the node that runs it.
           type: int
+        rolls:
+          description: Whether its pods are replaced one by one.
+          type: bool
         objects:
           description: Its objects. Each has C(kind) and C(name).
           type: list
@@ -96,6 +99,13 @@ _value:
         exposure:
           description: Whether the port is the node's, V(node), or the cluster's only, V(internal).
           type: str
+        check:
+          description: Command that asks it at its port of the node whether it is ready.
+          type: str
+        golden:
+          description: What it must answer, as M(edgewright.edge.inference_probe) takes it.
+          type: list
+          elements: dict
         priority_class:
           description: Name of its PriorityClass.
           type: str
@@ -109,6 +119,7 @@ from ansible_collections.edgewright.edge.plugins.module_utils.inference_service 
 from ansible_collections.edgewright.edge.plugins.module_utils.kubernetes_inference_service import (
     node_refusals,
     refusals,
+    rolls,
     service_objects,
 )
 from ansible_collections.edgewright.edge.plugins.module_utils.kubernetes_workloads import (
@@ -158,6 +169,7 @@ def kubernetes_inference_services(declared: Mapping[str, object], site: str, ver
             {
                 **known,
                 "nodes": list(nodes),
+                "rolls": rolls(service),
                 "objects": [{"kind": entry["kind"], "name": entry["metadata"]["name"]} for entry in objects],
                 "priority_class": priority_class_name(service, INFERENCE_SERVICE),
             }

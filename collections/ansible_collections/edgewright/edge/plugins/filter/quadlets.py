@@ -62,6 +62,19 @@ _value:
     exposure:
       description: Whether the port is the node's, V(node), or only the node itself can reach it, V(internal).
       type: str
+    own_port:
+      description: Port of the node that its container has; another than C(port) where a proxy stands before it.
+      type: int
+    proxy:
+      description: Content of nginx's file for it, where it is replaced without a gap; else empty.
+      type: str
+    stand_in:
+      description: What answers while it is replaced, with C(file), C(unit), C(text) and C(port); else empty.
+      type: dict
+    golden:
+      description: What it must answer, as M(edgewright.edge.inference_probe) takes it.
+      type: list
+      elements: dict
     check:
       description: Command that asks it whether it is ready.
       type: str
@@ -101,10 +114,18 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError, Problems
 from ansible_collections.edgewright.edge.plugins.module_utils.inference_service import inference_services, order
 from ansible_collections.edgewright.edge.plugins.module_utils.placed_service import placed
-from ansible_collections.edgewright.edge.plugins.module_utils.quadlet import check_command, quadlet_unit, refusals
+from ansible_collections.edgewright.edge.plugins.module_utils.quadlet import (
+    STAND_IN,
+    own_port,
+    quadlet_unit,
+    refusals,
+)
+from ansible_collections.edgewright.edge.plugins.module_utils.service_proxy import proxy_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from ansible_collections.edgewright.edge.plugins.module_utils.inference_service import InferenceService
 
 _WHERE = "edge_inference_services"
 
@@ -132,12 +153,25 @@ def quadlets(services: object, site: str, version: str) -> list[dict[str, Any]]:
                 "file": f"{service.name}.container",
                 "unit": f"{service.name}.service",
                 "text": text,
-                "check": check_command(service),
+                "own_port": own_port(service),
+                **_rolling(service, known, site),
                 "previous": previous,
             }
         )
         previous = service.name
     return units
+
+
+def _rolling(service: InferenceService, known: Mapping[str, Any], site: str) -> dict[str, Any]:
+    """Return what replaces a service without a gap."""
+    if not service.rolling_ports:
+        return {"proxy": "", "stand_in": {}}
+    text = quadlet_unit(
+        service, site=site, image=known["image"], previous=None, model_image=known["model_image"], stand_in=True
+    )
+    name = f"{service.name}{STAND_IN}"
+    stand_in = {"file": f"{name}.container", "unit": f"{name}.service", "text": text}
+    return {"proxy": proxy_file(service), "stand_in": {**stand_in, "port": own_port(service, stand_in=True)}}
 
 
 class FilterModule:

@@ -16,6 +16,7 @@ from ansible_collections.edgewright.edge.plugins.module_utils.fields import (
     choice,
     integer,
 )
+from ansible_collections.edgewright.edge.plugins.module_utils.golden_case import GoldenCase
 from ansible_collections.edgewright.edge.plugins.module_utils.inference_model import Model
 from ansible_collections.edgewright.edge.plugins.module_utils.inference_probes import Probes
 from ansible_collections.edgewright.edge.plugins.module_utils.names import label
@@ -35,6 +36,8 @@ _KEYS: Final = (
     "accelerator",
     "probes",
     "replicas",
+    "rolling_ports",
+    "golden",
     "dns",
     "start_order",
     "priority",
@@ -86,6 +89,8 @@ class InferenceService:
         accelerator: what it computes with besides processors.
         probes: how it is asked for its health.
         replicas: how many of it run.
+        rolling_ports: two ports of the loopback address with which podman replaces it without a gap; or none.
+        golden: what it must answer before it gets requests.
         dns: whether it asks name servers.
         start_order: lower starts earlier and stops later.
         priority: 0 to 100; the highest is shed last.
@@ -104,6 +109,8 @@ class InferenceService:
     accelerator: Accelerator | None = None
     probes: Probes = field(default_factory=Probes)
     replicas: int = 1
+    rolling_ports: tuple[int, ...] = ()
+    golden: tuple[GoldenCase, ...] = ()
     dns: bool = False
     start_order: int = 100
     priority: int = 50
@@ -137,6 +144,8 @@ class InferenceService:
             accelerator=_accelerator(fields),
             probes=fields.build("probes", Probes.from_inventory, default=Probes()),
             replicas=fields.read("replicas", integer(1, 100), default=1),
+            rolling_ports=_rolling_ports(fields),
+            golden=_golden(fields, models),
             dns=fields.read("dns", boolean, default=False),
             start_order=fields.read("start_order", integer(0, 100_000), default=100),
             priority=fields.read("priority", integer(0, 100), default=50),
@@ -153,8 +162,16 @@ def inference_services(data: object, *, where: str) -> tuple[InferenceService, .
     """
     fields = Fields({where: data}, where="", known=(where,))
     made = fields.build_list(where, lambda item, at, _: InferenceService.from_inventory(item, where=at))
-    fields.no_duplicates(((f"{at}.name", service.name) for at, service in made), "the name")
-    fields.no_duplicates(((f"{at}.port", service.port) for at, service in made), "the port")
+    names = [(f"{at}.name", service.name) for at, service in made]
+    names += [(f"{at}.rolling_ports", f"{service.name}-next") for at, service in made if service.rolling_ports]
+    fields.no_duplicates(names, "the name")
+    ports = [(f"{at}.port", service.port) for at, service in made]
+    ports += [
+        (f"{at}.rolling_ports[{place}]", port)
+        for at, service in made
+        for place, port in enumerate(service.rolling_ports)
+    ]
+    fields.no_duplicates(ports, "the port")
     fields.raise_if_any()
     return tuple(service for _, service in made)
 
@@ -162,6 +179,34 @@ def inference_services(data: object, *, where: str) -> tuple[InferenceService, .
 def order(services: Iterable[InferenceService]) -> list[InferenceService]:
     """Return services in the order they start: by ``start_order``, equal ones as they are listed."""
     return sorted(services, key=lambda service: service.start_order)
+
+
+def _rolling_ports(fields: Fields) -> tuple[int, ...]:
+    ports = [port for _, port in fields.read_list("rolling_ports", integer(1, 65535))]
+    if ports and len(ports) != 2:
+        fields.problems.add(
+            fields.at("rolling_ports"),
+            "must be two ports",
+            found=repr(ports),
+            expected="the old one's and the new one's",
+        )
+    return tuple(ports)
+
+
+def _golden(fields: Fields, models: Iterable[tuple[str, Model]]) -> tuple[GoldenCase, ...]:
+    """Read ``golden``; each case asks a model that the service has."""
+    cases = fields.build_list("golden", lambda item, at, _: GoldenCase.from_inventory(item, at))
+    offered = {(model.name, version) for _, model in models for version in (model.version, None)}
+    for at, case in cases:
+        if (case.model, case.version) not in offered:
+            names = ", ".join(sorted(f"{name} version {version}" for name, version in offered if version))
+            fields.problems.add(
+                f"{at}.model",
+                "is no model of this service",
+                found=case.model if case.version is None else f"{case.model} version {case.version}",
+                expected=f"one of {names}",
+            )
+    return tuple(case for _, case in cases)
 
 
 def _accelerator(fields: Fields) -> Accelerator | None:

@@ -67,6 +67,7 @@ def kserve_objects(
     marks = labels(service, INFERENCE_SERVICE, site=site)
     formats = [{"name": "onnx", "version": "1", "autoSelect": False}]
     settings = pod_settings(service, nodes, drains=True)
+    both: dict[str, Any] = {key: settings[key] for key in _RUNTIME_KEYS if key in settings}
     runtime = {
         "apiVersion": "serving.kserve.io/v1alpha1",
         "kind": "ServingRuntime",
@@ -76,7 +77,7 @@ def kserve_objects(
             "protocolVersions": ["v2"],
             "containers": [{**container(service, image, name=_CONTAINER), "lifecycle": drain()}],
             "volumes": volumes(service, model_image),
-            **{key: settings[key] for key in _RUNTIME_KEYS if key in settings},
+            **both,
         },
     }
     predictor = {

@@ -51,6 +51,20 @@ def refusals(service: InferenceService, *, where: str) -> list[Problem]:
             found=repr(service.name),
             expected="a letter at its beginning",
         )
+    if service.rolling_ports:
+        problems.add(
+            f"{where}.rolling_ports",
+            "are podman's: k3s replaces pods itself",
+            found=str(list(service.rolling_ports)),
+            expected="'exposure: internal' or 'replicas' for a change without a gap",
+            remedy="Leave 'rolling_ports' out.",
+        )
+    if service.golden and service.exposure == "internal":
+        problems.add(
+            f"{where}.golden",
+            "is asked at a port of the node, which an internal service has not on k3s",
+            expected="'exposure: node', or a golden set that the server itself asks",
+        )
     if service.accelerator is not None and not service.accelerator.resource:
         problems.add(
             f"{where}.accelerator",
@@ -122,13 +136,13 @@ def service_objects(
     return [*objects, deployment, cluster_service]
 
 
-def _rolls(service: InferenceService) -> bool:
+def rolls(service: InferenceService) -> bool:
     """Tell whether pods are replaced while others answer."""
     return service.exposure == "internal" or service.replicas > 1
 
 
 def _strategy(service: InferenceService) -> dict[str, Any]:
-    if not _rolls(service):
+    if not rolls(service):
         return {"type": "Recreate"}
     surge, unavailable = (1, 0) if service.exposure == "internal" else (0, 1)
     return {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": surge, "maxUnavailable": unavailable}}
@@ -167,11 +181,11 @@ def _pod(service: InferenceService, image: str, nodes: tuple[str, ...], model_im
     server = container(service, image)
     if service.exposure == "node":
         server["ports"][0]["hostPort"] = service.port
-    if _rolls(service):
+    if rolls(service):
         server["lifecycle"] = drain()
     pod = {
         "priorityClassName": priority_class_name(service, INFERENCE_SERVICE),
-        **pod_settings(service, nodes, drains=_rolls(service)),
+        **pod_settings(service, nodes, drains=rolls(service)),
         "containers": [server],
         "volumes": volumes(service, model_image),
     }

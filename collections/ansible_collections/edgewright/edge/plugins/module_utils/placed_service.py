@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import PurePosixPath
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from ansible_collections.edgewright.edge.plugins.module_utils.container_image import name_in_store
 from ansible_collections.edgewright.edge.plugins.module_utils.inference_model import MODELS_ROOT, model_artifacts
@@ -11,11 +11,15 @@ from ansible_collections.edgewright.edge.plugins.module_utils.inference_model im
 if TYPE_CHECKING:
     from ansible_collections.edgewright.edge.plugins.module_utils.inference_service import InferenceService
 
+CHECK: Final = "/usr/lib/edgewright/check-inference"
+"""Program of the node that asks a service for its health."""
+
 
 def placed(service: InferenceService, *, version: str) -> dict[str, Any]:
     """Return the service as plain data for roles; ``version`` is that of images built here.
 
-    Keys: ``name``, ``port``, ``exposure``, ``image``, ``model_image``, ``images``, ``models``, ``files``, ``folders``.
+    Keys: ``name``, ``port``, ``exposure``, ``check`` (a command), ``golden``, ``image``, ``model_image``, ``images``,
+    ``models``, ``files``, ``folders``.
     """
     files = {path: source for model in service.models for path, source in model_artifacts(service.name, model).items()}
     images = [image for image in (service.image, service.model_image) if image]
@@ -23,6 +27,8 @@ def placed(service: InferenceService, *, version: str) -> dict[str, Any]:
         "name": service.name,
         "port": service.port,
         "exposure": service.exposure,
+        "check": f"{CHECK} --timeout {service.probes.timeout} {service.port}",
+        "golden": [case.question() for case in service.golden],
         "image": name_in_store(service.image, version=version),
         "model_image": name_in_store(service.model_image, version=version),
         "images": [{"source": image, "name": name_in_store(image, version=version)} for image in images],

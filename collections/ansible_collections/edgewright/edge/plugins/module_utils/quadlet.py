@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Final
 
 from ansible_collections.edgewright.edge.plugins.module_utils.errors import Problem, Problems
 from ansible_collections.edgewright.edge.plugins.module_utils.inference_model import repository_path
+from ansible_collections.edgewright.edge.plugins.module_utils.placed_service import CHECK
 from ansible_collections.edgewright.edge.plugins.module_utils.quantity import cpus_text
 
 if TYPE_CHECKING:
@@ -17,8 +18,9 @@ STOP_SECONDS: Final = 30
 MODELS_IN_CONTAINER: Final = "/models"
 MODELS_IN_IMAGE: Final = "/models"
 """Where an image of models has them (KServe's modelcar)."""
-_CHECK: Final = "/usr/lib/edgewright/check-inference"
 _CREATE_SECONDS: Final = 60
+STAND_IN: Final = "-next"
+"""What a stand-in's name has after the service's."""
 
 
 def refusals(service: InferenceService, *, where: str) -> list[Problem]:
@@ -51,13 +53,19 @@ def refusals(service: InferenceService, *, where: str) -> list[Problem]:
     return problems.found
 
 
-def check_command(service: InferenceService) -> str:
-    """Return the command that asks the service whether it is ready."""
-    return f"{_CHECK} --timeout {service.probes.timeout} {service.port}"
+def own_port(service: InferenceService, *, stand_in: bool = False) -> int:
+    """Return the node's port that the container itself has; its stand-in has another one."""
+    return service.rolling_ports[int(stand_in)] if service.rolling_ports else service.port
 
 
 def quadlet_unit(
-    service: InferenceService, *, site: str, image: str, previous: str | None, model_image: str = ""
+    service: InferenceService,
+    *,
+    site: str,
+    image: str,
+    previous: str | None,
+    model_image: str = "",
+    stand_in: bool = False,
 ) -> str:
     """Render the quadlet of a service.
 
@@ -75,16 +83,20 @@ def quadlet_unit(
         image: name of its image in the node's container store.
         previous: name of the service that starts before this one, if any.
         model_image: name of the image with its models in that store, if it has one.
+        stand_in: the service's stand-in, which answers while it is replaced, and is not started with the node.
     """
     unit = [f"Description=Inference service {service.name} of site {site}", "StartLimitIntervalSec=0"]
+    if stand_in:
+        # One that failed is forgotten as soon as it is no longer declared.
+        unit.append("CollectMode=inactive-or-failed")
     if previous is not None:
         unit.append(f"After={previous}.service")
     container = [
         f"Image={image}",
         "Pull=never",
-        f"ContainerName={service.name}",
+        f"ContainerName={service.name}{STAND_IN if stand_in else ''}",
         f"Label=edgewright.site={site}",
-        f"PublishPort={_address(service)}{service.port}:{service.container_port}",
+        f"PublishPort={_address(service)}{own_port(service, stand_in=stand_in)}:{service.container_port}",
         _models(service, model_image),
         f"User={USER}",
         f"Group={USER}",
@@ -111,20 +123,20 @@ def quadlet_unit(
         "Unit": unit,
         "Container": container,
         "Service": [
-            "Restart=always",
-            "RestartSec=2",
-            f"ExecStartPost={_wait_command(service)}",
+            *(() if stand_in else ("Restart=always", "RestartSec=2")),
+            f"ExecStartPost={_wait_command(service, own_port(service, stand_in=stand_in))}",
             f"TimeoutStartSec={service.probes.startup + _CREATE_SECONDS}",
             f"TimeoutStopSec={STOP_SECONDS + 15}",
         ],
         "Quadlet": ["DefaultDependencies=false"],
-        "Install": ["WantedBy=multi-user.target"],
     }
+    if not stand_in:
+        sections["Install"] = ["WantedBy=multi-user.target"]
     return "\n".join(f"[{name}]\n" + "".join(f"{line}\n" for line in lines) for name, lines in sections.items())
 
 
 def _address(service: InferenceService) -> str:
-    return "127.0.0.1:" if service.exposure == "internal" else ""
+    return "127.0.0.1:" if service.exposure == "internal" or service.rolling_ports else ""
 
 
 def _models(service: InferenceService, model_image: str) -> str:
@@ -133,10 +145,10 @@ def _models(service: InferenceService, model_image: str) -> str:
     return f"Volume={repository_path(service.name)}:{MODELS_IN_CONTAINER}:ro"
 
 
-def _wait_command(service: InferenceService) -> str:
+def _wait_command(service: InferenceService, port: int) -> str:
     probes = service.probes
     wait = f"--live --within {probes.startup} --period {probes.period} --timeout {probes.timeout}"
-    return f"{_CHECK} {wait} {service.port}"
+    return f"{CHECK} {wait} {port}"
 
 
 def _quoted(word: str) -> str:

@@ -81,10 +81,35 @@ def test_quadlets_come_in_start_order_with_all_a_role_needs():
         ],
         "port": 8080,
         "exposure": "node",
+        "own_port": 8080,
+        "proxy": "",
+        "stand_in": {},
+        "golden": [],
         "check": "/usr/lib/edgewright/check-inference --timeout 5 8080",
         "previous": "a",
     }
     assert (first["name"], first["previous"]) == ("a", None)
+
+
+def test_a_service_with_two_ports_is_behind_a_proxy_and_has_a_stand_in():
+    question = [{"name": "x", "datatype": "FP32", "shape": [1], "data": [1.5]}]
+    golden = {"model": "magika", "inputs": question, "outputs": [{"name": "y", "data": [3]}]}
+    (unit,) = quadlets.quadlets([{**SERVICE, "rolling_ports": [18080, 18081], "golden": [golden]}], "demo", "0.1.0")
+    assert (unit["port"], unit["own_port"], unit["stand_in"]["port"]) == (8080, 18080, 18081)
+    assert "PublishPort=127.0.0.1:18080:8080" in unit["text"]
+    assert "--timeout 5 18080" in unit["text"]
+    assert unit["check"].endswith(" 8080")
+    text = unit["stand_in"]["text"]
+    assert (unit["stand_in"]["file"], unit["stand_in"]["unit"]) == (
+        "file-type-next.container",
+        "file-type-next.service",
+    )
+    assert "ContainerName=file-type-next" in text
+    assert "PublishPort=127.0.0.1:18081:8080" in text
+    assert "CollectMode=inactive-or-failed" in text
+    assert "[Install]" not in text
+    assert "Restart=" not in text
+    assert unit["golden"] == [{**golden, "version": None, "tolerance": 1.0e-5}]
 
 
 def test_network_files_have_name_and_text():

@@ -87,6 +87,8 @@ def test_everything_can_be_said():
     assert (service.container_port, service.start_order, service.priority) == (8000, 10, 80)
 
 
+X = {"name": "x", "datatype": "FP32", "shape": [1], "data": [1.5]}
+GOLDEN = {"model": "magika", "version": 1, "inputs": [X], "outputs": [{"name": "y", "data": [3.0]}]}
 BAD = [
     ({"imag": 1}, ".imag: unknown key", "Did you mean 'image'?"),
     ({"name": "ssh"}, ".name: would replace the node's own ssh.service; found 'ssh'", "Use 'ssh-inference'."),
@@ -146,6 +148,19 @@ BAD = [
     ),
     ({"probes": {"startup": 3}}, ".probes.startup: is over before the first question is repeated", ""),
     ({"probes": {"timeout": 0}}, ".probes.timeout: is out of range", ""),
+    ({"rolling_ports": [18080]}, ".rolling_ports: must be two ports; found [18080]", ""),
+    ({"rolling_ports": [18080, 8080]}, ".rolling_ports[1]: the port is used twice", ""),
+    ({"golden": [{**GOLDEN, "inputs": []}]}, ".golden[0].inputs: has too few items", ""),
+    ({"golden": [{**GOLDEN, "model": "other"}]}, ".golden[0].model: is no model of this service; found other", ""),
+    (
+        {"golden": [{**GOLDEN, "version": 2}]},
+        ".golden[0].model: is no model of this service; found magika version 2",
+        "",
+    ),
+    ({"golden": [{**GOLDEN, "tolerance": -1}]}, ".golden[0].tolerance: is no tolerance", ""),
+    ({"golden": [{**GOLDEN, "inputs": [{**X, "datatype": "F32"}]}]}, ".golden[0].inputs[0].datatype: is not one", ""),
+    ({"golden": [{**GOLDEN, "inputs": [{**X, "shape": 2}]}]}, ".golden[0].inputs[0].shape: is no shape", ""),
+    ({"golden": [{**GOLDEN, "outputs": [{"name": "y", "data": 2}]}]}, ".golden[0].outputs[0].data: is no tensor's", ""),
     ({"replicas": 0}, ".replicas: is out of range", ""),
     ({"dns": "no"}, ".dns: must be true or false", ""),
     ({"model_image": "models", "models": [{"name": "m"}]}, ".model_image: is not a full image reference", ""),

@@ -12,6 +12,7 @@ from ansible_collections.edgewright.edge.plugins.filter.kubernetes_inference_ser
 )
 from ansible_collections.edgewright.edge.plugins.filter.kubevirt_virtual_machines import kubevirt_virtual_machines
 from ansible_collections.edgewright.edge.plugins.module_utils.accelerator import Accelerator
+from ansible_collections.edgewright.edge.plugins.module_utils.golden_case import GoldenCase
 from ansible_collections.edgewright.edge.plugins.module_utils.inference_model import Model
 from ansible_collections.edgewright.edge.plugins.module_utils.inference_probes import Probes
 from ansible_collections.edgewright.edge.plugins.module_utils.inference_service import (
@@ -289,6 +290,13 @@ def test_a_port_of_k3s_is_refused(port):
 def test_a_name_that_is_none_for_a_service_of_kubernetes_is_refused():
     (problem,) = refusals(dataclasses.replace(SERVICE, name="3d-scan"), where="s[0]")
     assert "s[0].name" in str(problem)
+
+
+def test_what_only_podman_needs_is_refused():
+    golden = GoldenCase("magika", None, (), ())
+    wrong = dataclasses.replace(SERVICE, exposure="internal", rolling_ports=(1, 2), golden=(golden,))
+    told = [str(problem).split(": ")[0] for problem in refusals(wrong, where="s[0]")]
+    assert told == ["s[0].rolling_ports", "s[0].golden"]
 
 
 def test_the_cluster_runs_a_workload_once_where_it_is_declared():

@@ -4,7 +4,10 @@ import dataclasses
 import os
 import shlex
 import shutil
+import socket
 import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from ansible_collections.edgewright.edge.plugins.module_utils.accelerator import Accelerator
@@ -188,3 +191,22 @@ def test_the_unit_does_not_wait_for_a_network(generated):
     assert "network-online.target" not in generated
     assert "After=first.service" in generated
     assert "WantedBy=multi-user.target" in generated
+
+
+def test_who_waits_for_a_server_gives_up_when_its_process_has_ended():
+    program = Path(__file__).parents[4] / "roles" / "inference_services" / "files" / "check-inference"
+    with subprocess.Popen(["true"]) as ended:
+        ended.wait()
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        port = str(unused.getsockname()[1])
+        done = subprocess.run(
+            [sys.executable, str(program), "--live", "--within", "300", port],
+            env={"MAINPID": str(ended.pid)},
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=60,
+        )
+    assert done.returncode == 1
+    assert done.stdout.startswith(f"gave no answer to http://127.0.0.1:{port}/v2/health/live")

@@ -1,0 +1,53 @@
+"""What was asked of a service while it changed, and what a node has after it."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+OLD, NEW = "[3.0, -8.0]", "[4.5, -12.0]"
+
+
+def test_no_question_was_lost(host: Any) -> None:
+    found = json.loads(host.file("/root/result.json").content_string)
+    assert found["lost"] == []
+    assert set(found["answers"]) == {OLD, NEW}
+    assert found["answers"][OLD] > 100
+    assert found["answers"][NEW] > 100
+
+
+def test_only_the_service_and_its_proxy_are_left(host: Any) -> None:
+    assert host.check_output("podman ps --all --format '{{.Names}}'") == "double"
+    assert host.check_output("ls /run/containers/systemd") == ""
+    # proc_net_tcp(5): address and port in hexadecimal; 0A is a socket that listens.
+    sockets = [line.split() for line in host.file("/proc/net/tcp").content_string.splitlines()[1:]]
+    listening = {
+        int(words[1].partition(":")[2], 16): words[1].partition(":")[0] for words in sockets if words[3] == "0A"
+    }
+    assert listening[8080] == "00000000"
+    assert listening[18080] == "0100007F"
+    assert 18081 not in listening
+    assert 80 not in listening
+
+
+def test_models_are_those_of_the_service_that_passed(host: Any) -> None:
+    files = host.check_output("find /var/lib/edgewright/models/double -type f")
+    assert files == "/var/lib/edgewright/models/double/scaled/2/model.onnx"
+
+
+def test_who_asks_while_the_service_is_away_is_told_so_as_the_protocol_tells_it(host: Any) -> None:
+    host.check_output("systemctl stop double.service")
+    script = (
+        "import json, urllib.error, urllib.request\n"
+        "try: urllib.request.urlopen('http://127.0.0.1:8080/v2/health/ready')\n"
+        "except urllib.error.HTTPError as error: print(error.code, json.load(error)['error'])\n"
+    )
+    said = host.check_output("python3 -c %s", script)
+    host.check_output("systemctl start double.service")
+    assert said == "503 the service is not there at the moment: try again"
+
+
+def test_both_start_with_the_node(host: Any) -> None:
+    for unit in ("double.service", "nginx.service"):
+        assert "multi-user.target" in host.check_output("systemctl show -P WantedBy %s", unit)
+    assert host.check_output("systemctl list-units --state=failed --plain --no-legend") == ""
