@@ -157,6 +157,7 @@ def test_a_restore_brings_the_cluster_back(host: Any) -> None:
 
 def test_a_declared_service_answers(host: Any) -> None:
     CHANGED["edge_inference_services"] = [SERVICE]
+    CHANGED["inference_services__image_archives"] = {SERVICE["image"]: f"{SCENARIO}/inference-server.tar"}
     play(WORKLOADS)
     assert json.loads(host.check_output(DEPLOYMENT))["status"]["availableReplicas"] == 1
     answers(host)
@@ -200,6 +201,7 @@ def test_a_broken_containerd_store_is_made_anew(host: Any) -> None:
 
 def test_a_service_that_is_no_longer_declared_is_gone(host: Any) -> None:
     CHANGED["edge_inference_services"] = []
+    CHANGED["inference_services__image_archives"] = {}
     play(WORKLOADS)
     marked = "kubectl get deployments,services,priorityclasses -A -l edgewright.workload=inference-service -o name"
     assert host.check_output(marked) == ""
