@@ -99,7 +99,7 @@ def machine_name(found: str, options: ImportOptions, *, where: str) -> tuple[str
                 Problem("name", error.what, found=repr(options.name), expected=error.expected, remedy=error.remedy)
             ) from None
         return name, "" if name == found else f"it is {name} now, as you wished"
-    name = re.sub(r"[^a-z0-9]+", "-", found.lower())[:63].strip("-")
+    name = re.sub(r"[^a-z0-9-]+", "-", found.lower())[:63].strip("-")
     if not name:
         raise EdgeError(Problem(where, "has no name that can be used", found=repr(found), remedy="Give one in 'name'."))
     return name, "" if name == found else f"{found!r} became {name}: names here are RFC 1123 labels"

@@ -8,7 +8,11 @@ from pathlib import Path
 import pytest
 from ansible_collections.edgewright.edge.plugins.module_utils.disk_contents import DiskContents
 from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError
-from ansible_collections.edgewright.edge.plugins.module_utils.imported_machine import ImportOptions, refusals
+from ansible_collections.edgewright.edge.plugins.module_utils.imported_machine import (
+    ImportOptions,
+    machine_name,
+    refusals,
+)
 from ansible_collections.edgewright.edge.plugins.module_utils.kubevirt_virtual_machine import machine_objects
 from ansible_collections.edgewright.edge.plugins.module_utils.libvirt_domain import domain_xml
 from ansible_collections.edgewright.edge.plugins.module_utils.libvirt_domain_xml import LibvirtDomain
@@ -69,6 +73,13 @@ def test_what_libvirt_has_filled_in_is_read_as_the_machine_that_was_meant():
     win = (DEFINITIONS / "win.libvirt-9.0.xml").read_bytes()
     vm = LibvirtDomain(win, ImportOptions(), where="win").model()
     assert (vm["machine"], vm["firmware"], vm["secure_boot"], vm["tpm"]) == ("q35", "uefi", True, True)
+
+
+@pytest.mark.parametrize(
+    ("found", "name"), [("0--0", "0--0"), ("ERP Server (old)", "erp-server-old"), ("-x-", "x"), ("a" * 70, "a" * 63)]
+)
+def test_a_name_stays_as_far_as_it_can(found, name):
+    assert machine_name(found, ImportOptions(), where="x")[0] == name
 
 
 def test_a_strange_domain_becomes_one_that_runs_here():
