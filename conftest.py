@@ -10,8 +10,8 @@ from hypothesis import settings
 # onnxruntime reports its use to its maker unless it is told not to, before it is imported.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
-# A busy machine is no failure: how fast things are is for the bench to say. What decides whether a change lands (.ci/run)
-# has the same examples each time, so that luck decides nothing; all other runs look for new ones.
+# A busy machine is no failure: how fast things are is for the bench to say. What decides whether a change lands
+# (.ci/run) has the same examples each time, so that luck decides nothing; all other runs look for new ones.
 settings.register_profile("edgewright", deadline=None)
 settings.register_profile("landing", deadline=None, derandomize=True)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "edgewright"))
