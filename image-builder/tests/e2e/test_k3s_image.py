@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 INVENTORY = Path(__file__).parents[1] / "inventories" / "box-on-k3s"
 # Under emulation, beside other work, k3s alone takes minutes.
 PATIENCE = 30 * MINUTE
+long_test = pytest.mark.skipif(
+    not os.environ.get("EDGEWRIGHT_LONG_TESTS"),
+    reason="power cuts of a k3s node take half an hour under emulation; EDGEWRIGHT_LONG_TESTS=1 makes them",
+)
 # Health asks the service itself; that Kubernetes knows of it is asked by these.
 AVAILABLE = "kubectl -n edgewright wait --for=condition=Available deployment/file-type --timeout=300s"
 
@@ -153,6 +157,7 @@ def clock_of(node: Node) -> datetime.datetime:
     return datetime.datetime.fromtimestamp(int(node.ask({"clock": "date +%s"})["clock"]), datetime.UTC)
 
 
+@long_test
 def test_power_cut_and_a_clock_that_is_far_ahead(node: Node) -> None:
     """All certificates have expired then. Those made anew are not valid yet once the clock is right again."""
     now = datetime.datetime.now(datetime.UTC)
@@ -169,6 +174,7 @@ def test_power_cut_and_a_clock_that_is_far_ahead(node: Node) -> None:
     assert "condition met" in told["available"]
 
 
+@long_test
 def test_power_cut_and_a_clock_without_a_battery(node: Node) -> None:
     """The clock goes on from where it was, for before the cluster's beginning no certificate of it is valid."""
     before = clock_of(node)
