@@ -5,11 +5,16 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import pytest
+from ansible_collections.edgewright.edge.plugins.module_utils.inference_model import Model
+from ansible_collections.edgewright.edge.plugins.module_utils.inference_service import InferenceService
+from ansible_collections.edgewright.edge.plugins.module_utils.service_proxy import proxy_file
+
 OLD, NEW = "[3.0, -8.0]", "[4.5, -12.0]"
 
 
 def test_no_question_was_lost(host: Any) -> None:
-    found = json.loads(host.file("/root/result.json").content_string)
+    found = json.loads(host.file("/srv/result.json").content_string)
     assert found["lost"] == []
     assert set(found["answers"]) == {OLD, NEW}
     assert found["answers"][OLD] > 100
@@ -51,3 +56,15 @@ def test_both_start_with_the_node(host: Any) -> None:
     for unit in ("double.service", "nginx.service"):
         assert "multi-user.target" in host.check_output("systemctl show -P WantedBy %s", unit)
     assert host.check_output("systemctl list-units --state=failed --plain --no-legend") == ""
+
+
+@pytest.mark.parametrize("exposure", ["node", "internal"])
+def test_nginx_takes_the_proxy_of_every_exposure(host: Any, exposure: str) -> None:
+    model = Model("m", 1, "file:m")
+    service = InferenceService(
+        "shelf", "build:containers/x", (model,), port=18480, rolling_ports=(18481, 18482), exposure=exposure
+    )
+    settings = f"pid /srv/nginx.pid; error_log stderr; events {{}} http {{ {proxy_file(service)} }}"
+    host.check_output("printf %%s %s >/srv/nginx.conf", settings)
+    said = host.run("nginx -t -c /srv/nginx.conf")
+    assert said.rc == 0, said.stderr

@@ -16,19 +16,9 @@ description:
     as Deployments; give a cluster one of the two.
   - The same input always gives the same output. Nothing is read from or changed on any machine.
 positional: site, version
-options:
-  _input:
-    description: Lists C(edge_inference_services) by node, nodes in the cluster's order.
-    type: dict
-    required: true
-  site:
-    description: The site's name, C(edge_site). It labels the objects.
-    type: str
-    required: true
-  version:
-    description: Version that the images built by the image builder (C(build:containers/NAME)) are tagged with.
-    type: str
-    required: true
+extends_documentation_fragment:
+  - edgewright.edge.inference_services
+  - edgewright.edge.inference_services.cluster
 """
 
 EXAMPLES = r"""

@@ -20,14 +20,8 @@ options:
     type: list
     elements: dict
     required: true
-  site:
-    description: The site's name, C(edge_site). It labels the containers.
-    type: str
-    required: true
-  version:
-    description: Version that the images built by the image builder (C(build:containers/NAME)) are tagged with.
-    type: str
-    required: true
+extends_documentation_fragment:
+  - edgewright.edge.inference_services
 """
 
 EXAMPLES = r"""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TypeVar, cast
+from typing import Any, TypeGuard, TypeVar, cast
 
 from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError, Problems
 
@@ -36,7 +36,7 @@ def nearest(word: str, known: Iterable[str]) -> str:
     return f"Did you mean '{close[0]}'?" if close else ""
 
 
-def is_list(value: object) -> bool:
+def is_list(value: object) -> TypeGuard[Sequence[Any]]:
     """Tell whether a value is a YAML list (a string is a sequence too, but never meant as one)."""
     return isinstance(value, Sequence) and not isinstance(value, str | bytes)
 
@@ -140,7 +140,7 @@ class Fields:
         if not is_list(value):
             self.problems.add(self.at(key), "must be a list", found=repr(value))
             return []
-        items = list(cast("Sequence[object]", value))
+        items = list(value)
         if len(items) < at_least and not self._spoiled:
             self.problems.add(self.at(key), "has too few items", found=str(len(items)), expected=f"at least {at_least}")
         return items

@@ -88,15 +88,15 @@ def _tensor(data: object, where: str, *, whole: bool) -> dict[str, Any]:
 
 
 def _shape(value: object) -> list[int]:
-    if not is_list(value) or not all(isinstance(size, int) and size >= 0 for size in list(value)):  # type: ignore[call-overload]
+    if not is_list(value) or not all(isinstance(size, int) and size >= 0 for size in value):
         raise UnfitError("is no shape", expected="a list of whole numbers, such as [1, 3, 224, 224]")
-    return list(value)  # type: ignore[call-overload, no-any-return]
+    return list(value)
 
 
 def _values(value: object) -> list[Any]:
     if not is_list(value):
         raise UnfitError("is no tensor's content", expected="a list of its values, flat or nested")
-    return list(value)  # type: ignore[call-overload, no-any-return]
+    return list(value)
 
 
 def _tolerance(value: object) -> float:

@@ -344,9 +344,9 @@ def _string(option: Option) -> Parser[Any]:
 def _list(option: Option) -> Parser[Any]:
     def parse(value: object) -> list[str]:
         items = [value] if isinstance(value, str) else value
-        if not is_list(items) or not all(isinstance(item, str | int) and not isinstance(item, bool) for item in items):  # type: ignore[attr-defined]
+        if not is_list(items) or not all(isinstance(item, str | int) and not isinstance(item, bool) for item in items):
             raise UnfitError("must be a list of strings", expected="a list, one item a line")
-        read = [str(text(str(item))) for item in items]  # type: ignore[attr-defined]
+        read = [str(text(str(item))) for item in items]
         for item in read:
             if option.name == "disable":
                 choice(*_COMPONENTS)(item)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.edgewright.edge.plugins.module_utils import driver_injection
@@ -156,7 +157,7 @@ class MachineImport:
                 disk.assemble()
                 self._look(number)
                 waiting.append(disk)
-                disk.convert(self._sizes[number] or 0, lambda done, disk=disk: tell(disk.target.name, done))  # type: ignore[misc]
+                disk.convert(self._sizes[number] or 0, partial(tell, disk.target.name))
                 if not self._inject:
                     self._stamps[number] = disk.commit()
             if self._inject and waiting:

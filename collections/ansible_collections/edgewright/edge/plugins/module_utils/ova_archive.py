@@ -41,10 +41,11 @@ class _Header(tarfile.TarInfo):
 
     @classmethod
     def frombuf(cls, buf: bytes | bytearray, encoding: str, errors: str) -> _Header:
+        # Nothing, or a block of zeros, is the end of an archive: tarfile's own error says so.
+        if len(buf) in {0, tarfile.BLOCKSIZE} and not any(buf):
+            return super().frombuf(buf, encoding, errors)
         try:
             header = super().frombuf(buf, encoding, errors)
-        except (tarfile.EOFHeaderError, tarfile.EmptyHeaderError):  # type: ignore[attr-defined]
-            raise
         except (tarfile.HeaderError, ValueError) as error:
             # tarfile takes a damaged header after the first for the end of the archive.
             raise _DamagedError(str(error)) from None
