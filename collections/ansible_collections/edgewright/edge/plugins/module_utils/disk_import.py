@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 import threading
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
@@ -184,8 +184,9 @@ class DiskImport:
             if image is None:
                 qemu_image.create(self.partial, self.form, size)
             else:
-                with _flushing(self.partial):
-                    qemu_image.convert(image, self.partial, self.form, progress)
+                direct = qemu_image.takes_direct_writes(self.partial)
+                with nullcontext() if direct else _flushing(self.partial):
+                    qemu_image.convert(image, self.partial, self.form, progress, direct=direct)
                 if image.info().virtual_size < size:
                     qemu_image.resize(self.partial, self.form, size)
             files = hashing.results()

@@ -11,7 +11,7 @@ import os
 import re
 import subprocess
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, cast
 
 from ansible_collections.edgewright.edge.plugins.module_utils.disk_image import ImageInfo, image_info
 from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError, Problem
@@ -94,18 +94,38 @@ class SourceImage:
         return read
 
 
-def convert(source: SourceImage, target: Path, form: str, progress: Callable[[float], None]) -> None:
+def takes_direct_writes(path: Path) -> bool:
+    """Return whether the file system of an existing file can write past the page cache (``O_DIRECT``)."""
+    try:
+        os.close(os.open(path, os.O_WRONLY | os.O_DIRECT))
+    except OSError:
+        return False
+    return True
+
+
+def convert(
+    source: SourceImage, target: Path, form: str, progress: Callable[[float], None], *, direct: bool = False
+) -> None:
     """Write a sparse copy in another format; ``progress`` is told percents.
+
+    Args:
+        source: read, never written.
+        target: a file that is there; it is written over.
+        form: ``qcow2`` or ``raw``.
+        progress: is called while it goes on.
+        direct: write to the medium at once, and not to the page cache first: when it is converted it is on the
+            medium, and what runs beside it keeps its memory. Writes of 2 MiB may change places then (``-W``, 8 at a
+            time), so that reading, decompressing and writing go on side by side.
 
     Raises:
         EdgeError: QEMU cannot read the source to its end, or cannot write.
     """
-    command = ["qemu-img", "convert", "-p", "-O", form, source.name, f"file:{target}"]
+    how = ["-t", "none", "-W"] if direct else []
+    command = ["qemu-img", "convert", "-p", *how, "-O", form, source.name, f"file:{target}"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=_environment()) as process:
         try:
-            assert process.stdout is not None  # noqa: S101 (a pipe was asked for)
             told = b""
-            while piece := os.read(process.stdout.fileno(), 4096):
+            while piece := os.read(cast("IO[bytes]", process.stdout).fileno(), 4096):
                 told = (told + piece)[-200:]
                 if found := re.findall(rb"\((\d+\.\d+)/100%\)", told):
                     progress(float(found[-1]))
