@@ -1,7 +1,8 @@
 """What the builder makes that a node reached over SSH needs too: guest disks and container archives, in the store.
 
-``<store>/built/<kind>/<name>`` holds the digest of what ``build:<kind>/<name>`` last came to; the bytes are in the
-store like any other artifact's. Ansible's lookup ``edgewright.edge.artifact`` finds them there.
+``<store>/built/<kind>/<name>`` holds the digest of what ``build:<kind>/<name>`` last came to, and
+``<store>/built/disks/<digest of a manifest>`` that of the disk in a container image; the bytes are in the store like
+any other artifact's. Ansible's lookup ``edgewright.edge.artifact`` finds them there.
 """
 
 from __future__ import annotations
@@ -9,6 +10,9 @@ from __future__ import annotations
 import os
 import tarfile
 from typing import TYPE_CHECKING
+
+from ansible_collections.edgewright.edge.plugins.module_utils.artifact_pin import built_disk
+from ansible_collections.edgewright.edge.plugins.module_utils.artifact_source import DOCKER
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -24,6 +28,12 @@ def publish(plan: Pipeline, context: Context) -> dict[str, str]:
     (containers-transports(5), ``oci-archive``).
     """
     published = {}
+    places = {}
+    for unpacked in plan.container_disks:
+        source = f"{DOCKER}{unpacked.image.reference}"
+        with (unpacked.output(context.cache) / "disk").open("rb") as stream:
+            published[source] = plan.disk.store.adopt_stream(stream)[0]
+        places[source] = built_disk(unpacked.image.manifest)
     for guest in plan.guests:
         with (guest.output(context.cache) / "disk").open("rb") as stream:
             published[f"build:guests/{guest.recipe}"] = plan.disk.store.adopt_stream(stream)[0]
@@ -36,7 +46,7 @@ def publish(plan: Pipeline, context: Context) -> dict[str, str]:
         finally:
             archive.unlink(missing_ok=True)
     for source, digest in published.items():
-        _remember(context.cache.store / "built" / source.removeprefix("build:"), digest)
+        _remember(context.cache.store / "built" / places.get(source, source.removeprefix("build:")), digest)
     return published
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError, Problem
 
 from edgewright.reporter import amount
+from edgewright.stages.container_disks import ContainerDisk
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,6 +42,9 @@ def needed(stages: Sequence[Stage], lock: Lock, cache: Cache) -> int:
             total += factor * (wheels + trees)
         if stage.name == "disk":
             total += sum(artifact.size for artifact in lock.artifacts.values())
+        if isinstance(stage, ContainerDisk):
+            # How large a disk is shows when it is unpacked; then it is there once more, and once more in the image.
+            total += 3 * stage.image.size
     return int(total * _SPARE)
 
 

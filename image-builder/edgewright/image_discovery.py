@@ -3,19 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import yaml
 from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError, Problem
 from ansible_collections.edgewright.edge.plugins.module_utils.image_references import image_references, unique
 from ansible_collections.edgewright.edge.plugins.module_utils.kubernetes_release import parse_image_list
 
-
-class _Loader(yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader):  # type: ignore[misc]
-    """Reads manifests as Kubernetes does: a lone ``=`` (in enumerations of operators) is text."""
-
-
-_Loader.add_constructor("tag:yaml.org,2002:value", _Loader.construct_yaml_str)
+from edgewright.kubernetes_yaml import load_documents
 
 
 def images_of(content: bytes, name: str, where: str) -> dict[str, str]:
@@ -36,7 +30,7 @@ def images_of(content: bytes, name: str, where: str) -> dict[str, str]:
     if name.endswith(".txt"):
         return dict.fromkeys(parse_image_list(text, where=name), f"{where}: {name}")
     try:
-        documents: list[Any] = list(yaml.load_all(text, _Loader))
+        documents = load_documents(text)
     except yaml.YAMLError as error:
         raise EdgeError(Problem(where, f"{name} is no YAML ({' '.join(str(error).split())})")) from None
     inside = f"{where}: {name}: "

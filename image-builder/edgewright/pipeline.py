@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
+from ansible_collections.edgewright.edge.plugins.module_utils.artifact_source import image_of
 from ansible_collections.edgewright.edge.plugins.module_utils.errors import Problem, Problems
 from ansible_collections.edgewright.edge.plugins.module_utils.inference_model import model_artifacts
 from ansible_collections.edgewright.edge.plugins.module_utils.site import SiteVariables, parse_site
@@ -17,6 +18,8 @@ from ansible_collections.edgewright.edge.plugins.module_utils.virtual_machine im
 
 from edgewright import __version__
 from edgewright.exits import NeedsNetworkError
+from edgewright.resolve_request import request_of
+from edgewright.stages.container_disks import ContainerDisk
 from edgewright.stages.containers import ContainerImage
 from edgewright.stages.disk import Disk, StateFile
 from edgewright.stages.evidence_stage import Evidence
@@ -35,7 +38,7 @@ from edgewright.tools import process
 from edgewright.trees import recipes, runtime_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from edgewright.fetching import Fetching
@@ -66,9 +69,14 @@ class Pipeline:
     disk: Disk
     images: tuple[ContainerImage, ...]
     guests: tuple[GuestDisk, ...]
+    container_disks: tuple[ContainerDisk, ...]
     layers: tuple[NodeLayer, ...]
     root: RootImage
     evidence: Evidence
+
+    def published(self) -> list[Stage]:
+        """Return the stages whose outputs nodes reached over SSH need too."""
+        return [*self.guests, *self.container_disks, *self.images]
 
     def stages(self) -> list[Stage]:
         """Return every stage once, each after the stages that it needs."""
@@ -104,7 +112,11 @@ def pipeline(site: Site, lock: Lock, store: Store, *, version: str, vault_passwo
     layers = tuple(NodeLayer(site, host, install, tools, lock, store, vault_password_file) for host in site.hosts)
     images = tuple(ContainerImage(name, lock, store, tools) for name in recipes(site, "containers"))
     guests = tuple(GuestDisk(name, tools) for name in recipes(site, "guests"))
-    kept = ImageRegistry(lock, store, images) if runtime == "k3s" else ImageStore(images, tools)
+    request = request_of(site)
+    unpacked = _container_disks(hosts, lock, store, tools)
+    # Manifests behind a URL may name the image of a disk too: what they say is not looked at here.
+    left_out = frozenset() if _has_remote_manifests(hosts) else frozenset(request.disks)
+    kept = ImageRegistry(lock, store, images, left_out) if runtime == "k3s" else ImageStore(images, tools)
     root = RootImage(site, install, layers, kept, tools, version)
     uki = Uki(root, Initrd(rootfs), tools)
     storage = next(iter(hosts.values())).storage
@@ -115,12 +127,30 @@ def pipeline(site: Site, lock: Lock, store: Store, *, version: str, vault_passwo
         tools,
         lock,
         store,
-        state_files(hosts, {guest.recipe: guest for guest in guests}),
+        state_files(hosts, {**{f"build:guests/{guest.recipe}": guest for guest in guests}, **unpacked}),
         root_slot=storage.root_size,
         state_size=storage.state_min_size,
-        guests=guests,
+        guests=(*guests, *unpacked.values()),
     )
-    return Pipeline(tools, disk, images, guests, layers, root, Evidence(disk, images, guests))
+    return Pipeline(tools, disk, images, guests, tuple(unpacked.values()), layers, root, Evidence(disk, images, guests))
+
+
+def _container_disks(
+    hosts: dict[str, SiteVariables], lock: Lock, store: Store, tools: ToolsTree
+) -> dict[str, ContainerDisk]:
+    """Return, for each source of a disk that is a container image and has to be a file, the stage that unpacks it.
+
+    Raises:
+        EdgeError: the lock does not have an image.
+    """
+    machines = (vm for host in hosts.values() for vm in host.virtual_machines)
+    sources = sorted({disk.source for vm in machines for disk in vm.disks if disk.volume.local})
+    return {source: ContainerDisk(lock.image(image), store, tools) for source in sources if (image := image_of(source))}
+
+
+def _has_remote_manifests(hosts: dict[str, SiteVariables]) -> bool:
+    platforms = (host.kubernetes for host in hosts.values() if host.kubernetes is not None)
+    return any(not source.startswith("file:") for platform in platforms for source in platform.manifests)
 
 
 def _refuse_archived_images(site: Site, hosts: dict[str, SiteVariables]) -> None:
@@ -147,8 +177,12 @@ def _refuse_archived_images(site: Site, hosts: dict[str, SiteVariables]) -> None
     problems.raise_if_any()
 
 
-def state_files(hosts: dict[str, SiteVariables], guests: dict[str, GuestDisk]) -> tuple[StateFile, ...]:
+def state_files(
+    hosts: dict[str, SiteVariables], guests: Mapping[str, GuestDisk | ContainerDisk]
+) -> tuple[StateFile, ...]:
     """Return the models and guest disks that the state partition brings along, for all hosts of the site.
+
+    ``guests`` are the stages that make disks, by source.
 
     Raises:
         EdgeError: two hosts want different content at the same place.
@@ -170,7 +204,7 @@ def state_files(hosts: dict[str, SiteVariables], guests: dict[str, GuestDisk]) -
     return tuple(file for _, (file, _) in sorted(wanted.items()))
 
 
-def _files_of(site: SiteVariables, guests: dict[str, GuestDisk]) -> Iterator[StateFile]:
+def _files_of(site: SiteVariables, guests: Mapping[str, GuestDisk | ContainerDisk]) -> Iterator[StateFile]:
     """Yield the models and disks of one host."""
     for service in site.inference_services:
         for model in service.models:
@@ -178,8 +212,10 @@ def _files_of(site: SiteVariables, guests: dict[str, GuestDisk]) -> Iterator[Sta
                 yield StateFile(path.removeprefix(_STATE), artifact=source)
     for machine in site.virtual_machines:
         for number, disk in enumerate(machine.disks):
+            if not disk.volume.local:
+                continue
             path = disk_path(machine.name, number, runtime=site.runtime).removeprefix(_STATE)
-            guest = guests.get(disk.source.removeprefix("build:guests/")) if disk.source.startswith("build:") else None
+            guest = guests.get(disk.source)
             artifact = "" if guest else disk.source
             owner = DISK_OWNERS[site.runtime]
             yield StateFile(path, artifact, guest, disk.size, disk.format, owner)

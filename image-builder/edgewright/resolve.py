@@ -158,7 +158,7 @@ class Resolver:
 
     def _images(self, old: Lock, request: Request, artifacts: Mapping[str, Artifact]) -> dict[str, Image]:
         """Pin what the inventory names and what the pinned documents name."""
-        wanted = dict(request.images)
+        wanted = dict(request.all_images)
         for source in request.documents:
             if source in artifacts:
                 with self._collecting():

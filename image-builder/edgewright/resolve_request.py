@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 from ansible_collections.edgewright.edge.plugins.module_utils.artifact_mirror import Mirrors
+from ansible_collections.edgewright.edge.plugins.module_utils.artifact_source import DOCKER, guest_disk, image_of
+from ansible_collections.edgewright.edge.plugins.module_utils.disk_volume import LOCAL
 from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError, Problem, Problems
 from ansible_collections.edgewright.edge.plugins.module_utils.fields import UnfitError
 from ansible_collections.edgewright.edge.plugins.module_utils.image_name import ImageName
@@ -36,6 +38,7 @@ class Request:
         artifacts: source to the place in the inventory that asks for it.
         inventory: the folder that ``file:`` sources are relative to.
         images: full name of a container image from a registry to the place that asks for it.
+        disks: likewise, of those that only a virtual machine's disk comes from.
         documents: those artifacts that name more images.
         checksums: artifact to the URL of the list with its published checksum.
         mirrors: where this controller gets the outside's bytes from.
@@ -46,9 +49,15 @@ class Request:
     artifacts: Mapping[str, str] = field(default_factory=dict)
     inventory: Path = Path()
     images: Mapping[str, str] = field(default_factory=dict)
+    disks: Mapping[str, str] = field(default_factory=dict)
     documents: tuple[str, ...] = ()
     checksums: Mapping[str, str] = field(default_factory=dict)
     mirrors: Mirrors = field(default_factory=Mirrors)
+
+    @property
+    def all_images(self) -> Mapping[str, str]:
+        """Every container image that the inventory names, to the place that asks for it."""
+        return {**self.disks, **self.images}
 
     @property
     def places(self) -> UrlPlaces:
@@ -65,11 +74,15 @@ def request_of(site: Site) -> Request:
     """
     problems = Problems()
     artifacts: dict[str, str] = {}
-    for where, source in _sources(site):
-        if not needs_no_pin(source):
-            artifacts.setdefault(source, where)
+    disks: dict[str, str] = {}
     kubernetes = kubernetes_request(site, problems)
     images = dict(kubernetes.images)
+    for where, source, volume in _sources(site):
+        if source.startswith(DOCKER):
+            with problems.collecting():
+                (disks if volume == LOCAL else images).setdefault(_full_name(source, where), where)
+        elif not needs_no_pin(source) and volume == LOCAL:  # a data volume's file comes from its server
+            artifacts.setdefault(source, where)
     for where, image, archived in _images(site):
         if needs_no_pin(image) or (archived and not kubernetes.wanted):
             continue
@@ -94,6 +107,7 @@ def request_of(site: Site) -> Request:
         artifacts={**kubernetes.needed.artifacts, **artifacts},
         inventory=site.inventory,
         images=images,
+        disks={reference: where for reference, where in disks.items() if reference not in images},
         documents=kubernetes.needed.documents,
         checksums=kubernetes.needed.checksums,
         mirrors=kubernetes.mirrors,
@@ -119,22 +133,35 @@ def _entries(site: Site, variable: str) -> Iterator[tuple[str, str, Mapping[str,
                 yield host.name, f"{variable}[{index}]", entry
 
 
-def _inner(entry: Mapping[str, Any], key: str) -> Iterator[tuple[str, str]]:
+def _full_name(source: str, where: str) -> str:
+    """Return the full name of a disk's image.
+
+    Raises:
+        EdgeError: it is no image's name.
+    """
+    try:
+        return image_of(guest_disk(source))
+    except UnfitError as error:
+        raise EdgeError(Problem(where, error.what, source, error.expected, error.remedy)) from None
+
+
+def _inner(entry: Mapping[str, Any], key: str) -> Iterator[tuple[str, str, str]]:
     value = entry.get(key)
     for index, item in enumerate(value if isinstance(value, list) else ()):
         if isinstance(item, dict) and isinstance(item.get("source"), str):
-            yield f"{key}[{index}].source", item["source"]
+            yield f"{key}[{index}].source", item["source"], str(item.get("volume") or LOCAL)
         files = item.get("files") if isinstance(item, dict) else None
         for name, source in (files if isinstance(files, dict) else {}).items():
             if isinstance(source, str):
-                yield f"{key}[{index}].files.{name}", source
+                yield f"{key}[{index}].files.{name}", source, LOCAL
 
 
-def _sources(site: Site) -> Iterator[tuple[str, str]]:
+def _sources(site: Site) -> Iterator[tuple[str, str, str]]:
+    """Yield place and source of each model and disk, and how a disk is had."""
     for variable, key in (("edge_inference_services", "models"), ("edge_virtual_machines", "disks")):
         for host, path, entry in _entries(site, variable):
-            for inner, source in _inner(entry, key):
-                yield place_of(site, host, f"{path}.{inner}"), source
+            for inner, source, volume in _inner(entry, key):
+                yield place_of(site, host, f"{path}.{inner}"), source, volume
 
 
 def _images(site: Site) -> Iterator[tuple[str, str, bool]]:
@@ -167,7 +194,7 @@ def gaps(lock: Lock, request: Request, name: str = LOCK_NAME) -> list[Problem]:
         held = lock.containers[container].requested if container in lock.containers else ()
         if set(held) != set(lines):
             differs(f"Python packages of '{container}'", ", ".join(lines), ", ".join(held) or "nothing")
-    for asked, pinned in ((request.artifacts, lock.artifacts), (request.images, lock.images)):
+    for asked, pinned in ((request.artifacts, lock.artifacts), (request.all_images, lock.images)):
         for source, where in asked.items():
             if source not in pinned:
                 differs(where, source, "not pinned")

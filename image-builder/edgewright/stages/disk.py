@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edgewright.lockfile import Lock
+    from edgewright.stages.container_disks import ContainerDisk
     from edgewright.stages.guests import GuestDisk
     from edgewright.stages.install import Install
     from edgewright.stages.tools_tree import ToolsTree
@@ -42,7 +43,7 @@ class StateFile:
     Attributes:
         path: where to, below /var.
         artifact: the locked source it comes from, or
-        guest: the stage that makes it.
+        guest: the stage that makes it, as its file ``disk``.
         size: bytes that a disk is to have at least; ``None`` leaves it as it is.
         format: what a disk's bytes are, ``raw`` or ``qcow2``.
         owner: number of the user and group it belongs to.
@@ -50,7 +51,7 @@ class StateFile:
 
     path: str
     artifact: str = ""
-    guest: GuestDisk | None = None
+    guest: GuestDisk | ContainerDisk | None = None
     size: int | None = None
     format: str = "raw"
     owner: int = 0
@@ -69,7 +70,7 @@ class Disk(Stage):
     files: tuple[StateFile, ...]
     root_slot: int | None = None
     state_size: int | None = None
-    guests: tuple[GuestDisk, ...] = field(default=())
+    guests: tuple[GuestDisk | ContainerDisk, ...] = field(default=())
 
     name: ClassVar[str] = "disk"
     title: ClassVar[str] = "Disk image (systemd-repart)"

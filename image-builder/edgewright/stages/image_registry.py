@@ -15,17 +15,22 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from edgewright.lockfile import Lock
+    from edgewright.pins import Image
     from edgewright.stages.containers import ContainerImage
     from edgewright.store import Store
 
 
 @dataclass
 class ImageRegistry(Stage):
-    """``<out>/registry``: what docker-registry serves on the node's loopback interface (see ``registry_layout``)."""
+    """``<out>/registry``: what docker-registry serves on the node's loopback interface (see ``registry_layout``).
+
+    ``left_out`` are pinned images that only a disk comes from, which is on the state partition already.
+    """
 
     lock: Lock
     store: Store
     images: tuple[ContainerImage, ...]
+    left_out: frozenset[str] = frozenset()
 
     name: ClassVar[str] = "image-registry"
     title: ClassVar[str] = "Container registry"
@@ -39,7 +44,7 @@ class ImageRegistry(Stage):
 
     def inputs(self) -> Mapping[str, Any]:
         """The pinned images: a digest stands for all that it names."""
-        return {"images": {name: list(image.digests) for name, image in sorted(self.lock.images.items())}}
+        return {"images": {reference: list(image.digests) for reference, image in self._served()}}
 
     def run(self, context: Context, out: Path) -> None:
         """Lay out pinned and own images."""
@@ -49,8 +54,11 @@ class ImageRegistry(Stage):
         stamp = f'find "$1" -exec touch -h -d @{context.epoch} {{}} +'
         as_root(["sh", "-c", stamp, "stamp", registry], log=context.log)
 
+    def _served(self) -> list[tuple[str, Image]]:
+        return [(name, image) for name, image in sorted(self.lock.images.items()) if name not in self.left_out]
+
     def _pinned(self) -> Iterator[ServedImage]:
-        for reference, image in sorted(self.lock.images.items()):
+        for reference, image in self._served():
             repository, _, tag = reference.partition("@")[0].rpartition(":")
             manifests = [*([image.index] if image.index else []), image.manifest]
             yield ServedImage(

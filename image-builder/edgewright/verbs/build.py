@@ -61,7 +61,7 @@ def run(options: argparse.Namespace, reporter: Reporter) -> int:
     plan, context = prepare(site, options, reporter)
     refuse_unfetched(Fetching(plan.disk.lock, plan.disk.store, site.inventory, reporter), site)
     remove_leftovers(context.cache)
-    wanted = with_needs([*plan.guests, *plan.images]) if options.artifacts_only else plan.stages()
+    wanted = with_needs(plan.published()) if options.artifacts_only else plan.stages()
     refuse_full_disk(wanted, plan.disk.lock, context.cache)
     if options.artifacts_only:
         return _build_artifacts(plan, context, reporter, rebuild=options.rebuild)
@@ -100,7 +100,7 @@ def _collect(context: Context, reporter: Reporter) -> None:
 
 def _build_artifacts(plan: Pipeline, context: Context, reporter: Reporter, *, rebuild: bool) -> int:
     """Make only what the playbooks take from the store."""
-    wanted = with_needs([*plan.guests, *plan.images])
+    wanted = with_needs(plan.published())
     built = run_stages(wanted, context, reporter, rebuild=rebuild)
     with reporter.step("Artifacts for nodes reached over SSH"):
         published = publish(plan, context)

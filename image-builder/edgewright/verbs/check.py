@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from ansible_collections.edgewright.edge.plugins.module_utils.artifact_source import DOCKER
 from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError, Problem
 
 from edgewright.exits import ExitCode
@@ -11,13 +12,15 @@ from edgewright.exits import ExitCode
 if TYPE_CHECKING:
     import argparse
 
+    from edgewright.lockfile import Lock
     from edgewright.reporter import Reporter
     from edgewright.site import Site
 
 HELP = (
     "Check an inventory: YAML, templates and vault, then the schema of the site's variables, then their meaning, then"
-    " whether this machine can build it. Mistakes end with exit code 2; what is merely not done yet (a lock to write, a"
-    " program to install) is a warning. Needs no network and changes nothing."
+    " Kubernetes objects against the definitions that are at hand, then whether this machine can build it. Mistakes end"
+    " with exit code 2; what is merely not done yet (a lock to write, a program to install) is a warning. Needs no"
+    " network and changes nothing."
 )
 
 
@@ -29,19 +32,26 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace, reporter: Reporter) -> int:
     """Read the inventory, check it, tell what it holds."""
     from edgewright.host_programs import missing_for_boot, missing_for_build, missing_for_images
+    from edgewright.kubernetes_check import manifest_problems
+    from edgewright.lockfile import Lock
+    from edgewright.paths import Cache
     from edgewright.site import load_site
     from edgewright.site_check import refuse_bad_site, unrecognised
+    from edgewright.store import Store
 
     site = load_site(options.inventory, vault_password_file=options.vault_password_file)
     refuse_bad_site(site)
+    lock = Lock.load(site.lock_path) if site.lock_path.exists() else None
+    if mistakes := manifest_problems(site, lock, Store(Cache(options.cache).store)):
+        raise EdgeError(mistakes)
     warnings = [
         *(Problem(str(site.shown), f"Ansible warns: {warning.rstrip('.')}") for warning in site.warnings),
         *site.orphans,
         *unrecognised(site),
-        *_lock_warnings(site),
+        *_lock_warnings(site, lock),
         *missing_for_build(),
         *missing_for_boot(),
-        *(missing_for_images() if site.hosts[0].variables.get("edge_runtime") == "k3s" else ()),
+        *(missing_for_images() if _has_images(site) else ()),
     ]
     if options.strict and warnings:
         raise EdgeError(warnings)
@@ -65,16 +75,22 @@ def run(options: argparse.Namespace, reporter: Reporter) -> int:
     return ExitCode.OK
 
 
-def _lock_warnings(site: Site) -> list[Problem]:
+def _has_images(site: Site) -> bool:
+    """Tell whether something of a checked site comes from a registry."""
+    machines = (vm for host in site.hosts for vm in host.variables.get("edge_virtual_machines") or ())
+    disks = any(disk["source"].startswith(DOCKER) for vm in machines for disk in vm["disks"])
+    return disks or site.hosts[0].variables.get("edge_runtime") == "k3s"
+
+
+def _lock_warnings(site: Site, lock: Lock | None) -> list[Problem]:
     """Tell what the lock lacks; an inventory without one is right, it only cannot be built yet."""
-    from edgewright.lockfile import Lock
     from edgewright.resolve_request import gaps, request_of
 
     path = site.lock_path
     remedy = f"Run `edgewright lock -i {site.shown}` where there is a network."
-    if not path.exists():
+    if lock is None:
         return [Problem(str(site.shown / path.name), "the site is not locked yet", remedy=remedy)]
-    missing = gaps(Lock.load(path), request_of(site), str(site.shown / path.name))
+    missing = gaps(lock, request_of(site), str(site.shown / path.name))
     return [Problem(gap.where, gap.what, gap.found, gap.expected, remedy) for gap in missing]
 
 

@@ -12,7 +12,8 @@ short_description: Render a cluster's virtual machines as manifests
 description:
   - Checks what the nodes of a cluster have as C(edge_virtual_machines), and renders each machine as a KubeVirt
     VirtualMachine, volumes of its disks and a PriorityClass, in the order they start.
-  - The cluster runs a machine once, on the first of the nodes that declare it, for its disks are there.
+  - The cluster runs a machine once, on the first of the nodes that declare it, for its disks are there; one that has
+    no disk there may run on any of them.
   - The same input always gives the same output. Nothing is read from or changed on any machine.
 positional: site
 options:
@@ -60,8 +61,8 @@ _value:
           type: str
         disks:
           description:
-            - Its disks in order. Each has C(path) on the node, C(source), C(owner) (a number) and C(size) in bytes,
-              which is null where the artifact's own size stays.
+            - Its disks that are files of the node, in order. Each has C(path), C(source), C(owner) (a number) and
+              C(size) in bytes, which is null where the artifact's own size stays.
           type: list
           elements: dict
         run_policy:
@@ -74,7 +75,11 @@ _value:
           description: Name of its manifest.
           type: str
         claims:
-          description: Names of the claims of its disks.
+          description: Names of the claims of its disks that are files of the node.
+          type: list
+          elements: str
+        data_volumes:
+          description: Names of the DataVolumes of its other disks.
           type: list
           elements: str
         priority_class:
@@ -99,6 +104,7 @@ from ansible_collections.edgewright.edge.plugins.module_utils.kubevirt_virtual_m
     claim_name,
     machine_objects,
 )
+from ansible_collections.edgewright.edge.plugins.module_utils.kubevirt_volume import data_volume_names
 from ansible_collections.edgewright.edge.plugins.module_utils.virtual_machine import (
     DISK_OWNERS,
     disk_path,
@@ -128,7 +134,7 @@ def kubevirt_virtual_machines(declared: Mapping[str, object], site: str) -> dict
     files = [{"name": NAMESPACE_FILE, "content": yaml_documents([namespace()], head="Managed by Edgewright.")}]
     told = []
     for vm, nodes in machines:
-        objects = machine_objects(vm, site=site, node=nodes[0])
+        objects = machine_objects(vm, site=site, node=nodes[0], others=nodes[1:])
         files.append({"name": file_name(vm, VIRTUAL_MACHINE), "content": yaml_documents(objects, head=_HEAD)})
         told.append(
             {
@@ -142,11 +148,15 @@ def kubevirt_virtual_machines(declared: Mapping[str, object], site: str) -> dict
                         "size": disk.size,
                     }
                     for number, disk in enumerate(vm.disks)
+                    if disk.volume.local
                 ],
                 "run_policy": vm.run_policy,
                 "stop_timeout": vm.stop_timeout,
                 "file": file_name(vm, VIRTUAL_MACHINE),
-                "claims": [claim_name(vm, number, nodes[0]) for number in range(len(vm.disks))],
+                "claims": [
+                    claim_name(vm, number, nodes[0]) for number, disk in enumerate(vm.disks) if disk.volume.local
+                ],
+                "data_volumes": data_volume_names(vm),
                 "priority_class": priority_class_name(vm, VIRTUAL_MACHINE),
             }
         )

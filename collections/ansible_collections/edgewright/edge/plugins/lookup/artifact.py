@@ -16,7 +16,8 @@ options:
   _terms:
     description:
       - Sources of artifacts, as the inventory writes them (C(pypi:), C(http://), C(https://), C(file:)).
-      - Sources C(build:) are not in the store, because the image builder makes them.
+      - What the image builder makes itself is there once C(edgewright build --artifacts-only) has run. That is
+        C(build:), and the disk in a container image, C(docker://).
     type: list
     elements: str
     required: true
@@ -64,8 +65,13 @@ from typing import Any
 import yaml
 from ansible.errors import AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
-from ansible_collections.edgewright.edge.plugins.module_utils.artifact_pin import LOCK_NAME, Pin, pin_of
-from ansible_collections.edgewright.edge.plugins.module_utils.artifact_source import parse_source
+from ansible_collections.edgewright.edge.plugins.module_utils.artifact_pin import (
+    LOCK_NAME,
+    built_disk,
+    image_manifest,
+    pin_of,
+)
+from ansible_collections.edgewright.edge.plugins.module_utils.artifact_source import image_of, parse_source
 from ansible_collections.edgewright.edge.plugins.module_utils.elf import check_program
 from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError, Problem, Problems
 from ansible_collections.edgewright.edge.plugins.module_utils.fields import UnfitError
@@ -103,14 +109,17 @@ def _default_cache() -> str:
 
 def _locate(source: str, folder: str | None, store: Path) -> Path:
     if source.startswith("build:"):
-        return _built(source, folder, store)
+        return _built(source, source.removeprefix("build:"), folder, store)
     # For hosts that come from no file Ansible has the text "None" here.
     if not folder or not Path(folder).is_dir():
         raise EdgeError(
             Problem(source, "there is no inventory folder to find site.lock.yml in", remedy="Use -i FOLDER.")
         )
     lock = Path(folder) / LOCK_NAME
-    pin = _pin(lock, source)
+    if image := image_of(source):
+        manifest = image_manifest(_locked(lock), image, where=str(lock))
+        return _built(source, built_disk(manifest), folder, store)
+    pin = pin_of(_locked(lock), source, where=str(lock))
     path = store / pin.store_path
     try:
         found = path.stat().st_size
@@ -139,15 +148,15 @@ def _digest(path: Path, _stamp: int, _size: int) -> str:
         return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
-def _built(source: str, folder: str | None, store: Path) -> Path:
-    """Return what the builder last made of a recipe: ``<store>/built/<kind>/<name>`` has its digest."""
+def _built(source: str, place: str, folder: str | None, store: Path) -> Path:
+    """Return what the builder last made of a recipe or an image: ``<store>/built/<place>`` has its digest."""
     try:
         parse_source(source)
     except UnfitError as error:
         raise EdgeError(Problem(source, str(error))) from error
     remedy = f"Run 'edgewright build -i {folder} --artifacts-only' on this machine."
     try:
-        digest = (store / "built" / source.removeprefix("build:")).read_text(encoding="ascii").strip()
+        digest = (store / "built" / place).read_text(encoding="ascii").strip()
     except OSError:
         raise EdgeError(Problem(source, "has not been built", remedy=remedy)) from None
     name = digest.removeprefix("sha256:")
@@ -157,13 +166,13 @@ def _built(source: str, folder: str | None, store: Path) -> Path:
     return path
 
 
-def _pin(lock: Path, source: str) -> Pin:
+def _locked(lock: Path) -> object:
     try:
         stamp = lock.stat().st_mtime_ns
     except OSError:
         remedy = f"Run 'edgewright lock -i {lock.parent}', then 'edgewright fetch', where there is a network."
         raise EdgeError(Problem(str(lock), "the site is not locked: there is no such file", remedy=remedy)) from None
-    return pin_of(_read(lock, stamp), source, where=str(lock))
+    return _read(lock, stamp)
 
 
 @functools.lru_cache(maxsize=4)

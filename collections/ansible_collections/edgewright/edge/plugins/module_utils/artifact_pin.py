@@ -28,6 +28,29 @@ class Pin:
         return f"{algorithm}/{digest[:2]}/{digest}"
 
 
+def built_disk(manifest: str) -> str:
+    """Return where the store says what the disk of a container image is, below ``built``: ``disks/<hex>``."""
+    return f"disks/{manifest.removeprefix('sha256:')}"
+
+
+def image_manifest(lock: object, reference: str, *, where: str) -> str:
+    """Return the digest of the manifest that a lock pins an image with; ``where`` is the lock's path.
+
+    Raises:
+        EdgeError: the image is not pinned, or its pin is damaged.
+    """
+    remedy = "Run 'edgewright lock', then 'edgewright fetch', where there is a network."
+    images = lock.get("images") if isinstance(lock, Mapping) else None
+    if not isinstance(images, Mapping) or reference not in images:
+        near = nearest(reference, map(str, images)) if isinstance(images, Mapping) else ""
+        raise EdgeError(Problem(where, f"image '{reference}' is not pinned", remedy=f"{near} {remedy}".strip()))
+    pin = images[reference]
+    digest = pin.get("manifest") if isinstance(pin, Mapping) else None
+    if not isinstance(digest, str) or _DIGEST.fullmatch(digest) is None:
+        raise EdgeError(Problem(where, f"the pin of image '{reference}' is damaged", remedy=remedy))
+    return digest
+
+
 def pin_of(lock: object, source: str, *, where: str) -> Pin:
     """Return the pin of a source in a lock (the parsed YAML of ``site.lock.yml``); ``where`` is the lock's path.
 

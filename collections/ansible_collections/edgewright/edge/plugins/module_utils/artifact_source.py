@@ -9,9 +9,12 @@ from typing import Final, TypeAlias
 from urllib.parse import urlsplit
 
 from ansible_collections.edgewright.edge.plugins.module_utils.fields import UnfitError, nearest, text
+from ansible_collections.edgewright.edge.plugins.module_utils.image_name import ImageName
 from ansible_collections.edgewright.edge.plugins.module_utils.names import label
 
-_FORMS: Final = "build:, pypi:, http://, https:// or file:"
+_FORMS: Final = "build:, pypi:, http://, https://, docker:// or file:"
+DOCKER: Final = "docker://"
+"""How the source of a container image begins."""
 _PYPI_FORM: Final = "pypi:<name>==<version>#<path in the wheel>"
 # PEP 508 names; PEP 440 public versions without wildcards.
 _PROJECT: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?", re.ASCII)
@@ -63,7 +66,20 @@ class FileSource:
         return f"file:{self.path}"
 
 
-ArtifactSource: TypeAlias = BuildSource | PypiSource | UrlSource | FileSource
+@dataclass(frozen=True)
+class RegistrySource:
+    """A container image in a registry, in the form of containers-transports(5): ``docker://<registry>/<name>:<tag>``.
+
+    As a disk it is what KubeVirt calls a container disk: an image with one file in its folder ``/disk``.
+    """
+
+    image: ImageName
+
+    def __str__(self) -> str:
+        return f"{DOCKER}{self.image}"
+
+
+ArtifactSource: TypeAlias = BuildSource | PypiSource | UrlSource | FileSource | RegistrySource
 
 
 def parse_source(value: object) -> ArtifactSource:
@@ -82,9 +98,11 @@ def parse_source(value: object) -> ArtifactSource:
         return _pypi(rest)
     if scheme in {"http", "https"}:
         return _url(source)
+    if scheme == "docker":
+        return RegistrySource(_image(rest))
     if scheme == "file":
         return FileSource(_relative(rest, what="the path of a file source", expected="file:<path in the inventory>"))
-    known = ("build", "pypi", "http", "https", "file")
+    known = ("build", "pypi", "http", "https", "docker", "file")
     raise UnfitError(f"has the unknown scheme '{scheme}:'", expected=_FORMS, remedy=nearest(scheme, known))
 
 
@@ -100,6 +118,11 @@ def guest_disk(value: object) -> str:
     return str(source)
 
 
+def image_of(source: str) -> str:
+    """Return the full name of the image that a disk's source names, or nothing if it is no image."""
+    return source.removeprefix(DOCKER) if source.startswith(DOCKER) else ""
+
+
 def model_file(value: object) -> str:
     """Accept a source that can be a model's file.
 
@@ -109,6 +132,12 @@ def model_file(value: object) -> str:
     source = parse_source(value)
     if isinstance(source, BuildSource):
         raise UnfitError("builds an image, not a model", expected=f"{_PYPI_FORM}, a URL or file:<path>")
+    if isinstance(source, RegistrySource):
+        raise UnfitError(
+            "is an image, not a model",
+            expected=f"{_PYPI_FORM}, a URL or file:<path>",
+            remedy="Give the service 'model_image' with it.",
+        )
     return str(source)
 
 
@@ -145,6 +174,12 @@ def _url(source: str) -> UrlSource:
     if parts.fragment or " " in source:
         raise UnfitError("has a fragment or a space in it", expected=expected)
     return UrlSource(source)
+
+
+def _image(rest: str) -> ImageName:
+    if not rest.startswith("//"):
+        raise UnfitError("names no container image", expected=f"{DOCKER}<registry>/<name>:<tag>")
+    return ImageName.parse(rest.removeprefix("//"))
 
 
 def _relative(path: str, *, what: str, expected: str) -> str:

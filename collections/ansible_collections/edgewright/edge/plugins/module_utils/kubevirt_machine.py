@@ -35,7 +35,7 @@ def refusals(vm: VirtualMachine, *, where: str) -> list[Problem]:
                 expected=f"one of {', '.join(BUSES)}",
                 remedy="Use 'sata', or put a virtio driver into the guest first.",
             )
-        if disk.format != "raw":
+        if disk.volume.local and disk.format != "raw":
             problems.add(
                 f"{where}.disks[{number}].format",
                 "cannot run on KubeVirt",

@@ -5,7 +5,7 @@ Rules are those of KubeVirt 1.9 (``api/core/v1/schema.go``, ``pkg/virt-api/webho
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from ansible_collections.edgewright.edge.plugins.module_utils.kubernetes_workloads import (
     NAMESPACE,
@@ -15,7 +15,15 @@ from ansible_collections.edgewright.edge.plugins.module_utils.kubernetes_workloa
     priority_class,
     priority_class_name,
 )
+from ansible_collections.edgewright.edge.plugins.module_utils.kubevirt_volume import (
+    data_volumes,
+    has_local_disk,
+    volume_source,
+)
 from ansible_collections.edgewright.edge.plugins.module_utils.virtual_machine import Cpu, VirtualMachine, disk_path
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 RUN_STRATEGIES: Final = {"always": "Always", "manual": "Manual", "halted": "Halted"}
 # What a volume of this kind holds is not measured by anyone, and neither a volume nor a claim can be changed later: the
@@ -23,8 +31,10 @@ RUN_STRATEGIES: Final = {"always": "Always", "manual": "Manual", "halted": "Halt
 _CAPACITY: Final = "1Mi"
 
 
-def machine_objects(vm: VirtualMachine, *, site: str, node: str) -> list[dict[str, Any]]:
-    """Render a machine's ``PriorityClass``, a volume and a claim for each disk, and the ``VirtualMachine``.
+def machine_objects(vm: VirtualMachine, *, site: str, node: str, others: Sequence[str] = ()) -> list[dict[str, Any]]:
+    """Render a machine's ``PriorityClass``, what each disk needs, and the ``VirtualMachine``.
+
+    A disk that is a file of the node is a volume and a claim, one that CDI fills a ``DataVolume``.
 
     The same machine is always the same data.
 
@@ -32,18 +42,21 @@ def machine_objects(vm: VirtualMachine, *, site: str, node: str) -> list[dict[st
         vm: a machine that ``kubevirt_machine.refusals`` has nothing against.
         site: name of the site, which labels the objects.
         node: the one that has its disks; it runs there.
+        others: nodes that a machine may run on too if none of its disks is a file of the first.
     """
     marks = labels(vm, VIRTUAL_MACHINE, site=site)
-    volumes: list[dict[str, Any]] = []
-    for number in range(len(vm.disks)):
-        volumes += _volume(vm, number, marks, node)
+    volumes = data_volumes(vm, VIRTUAL_MACHINE, site=site)
+    for number, disk in enumerate(vm.disks):
+        if disk.volume.local:
+            volumes += _volume(vm, number, marks, node)
+    nodes = [node] if has_local_disk(vm) else [node, *others]
     machine = {
         "apiVersion": "kubevirt.io/v1",
         "kind": "VirtualMachine",
         "metadata": {"name": vm.name, "namespace": NAMESPACE, "labels": dict(marks)},
         "spec": {
             "runStrategy": RUN_STRATEGIES[vm.run_policy],
-            "template": {"metadata": {"labels": dict(marks)}, "spec": _instance(vm, node)},
+            "template": {"metadata": {"labels": dict(marks)}, "spec": _instance(vm, nodes)},
         },
     }
     return [priority_class(vm, VIRTUAL_MACHINE, site=site), *volumes, machine]
@@ -89,7 +102,7 @@ def _volume(vm: VirtualMachine, number: int, marks: dict[str, str], node: str) -
     ]
 
 
-def _instance(vm: VirtualMachine, node: str) -> dict[str, Any]:
+def _instance(vm: VirtualMachine, nodes: Sequence[str]) -> dict[str, Any]:
     """Render what runs: the ``VirtualMachineInstance``'s specification."""
     disks = []
     for number, disk in enumerate(vm.disks):
@@ -100,7 +113,7 @@ def _instance(vm: VirtualMachine, node: str) -> dict[str, Any]:
     spec: dict[str, Any] = {
         "priorityClassName": priority_class_name(vm, VIRTUAL_MACHINE),
         "terminationGracePeriodSeconds": vm.stop_timeout,
-        "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": on_nodes([node])}},
+        "affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": on_nodes(nodes)}},
         "domain": {
             "machine": {"type": vm.machine},
             "cpu": _cpu(vm.cpu),
@@ -123,7 +136,13 @@ def _instance(vm: VirtualMachine, node: str) -> dict[str, Any]:
         },
         "networks": [{"name": nic.network, "pod": {}} for nic in vm.nics],
         "volumes": [
-            {"name": f"disk{number}", "persistentVolumeClaim": {"claimName": claim_name(vm, number, node)}}
+            {
+                "name": f"disk{number}",
+                **(
+                    volume_source(vm, number)
+                    or {"persistentVolumeClaim": {"claimName": claim_name(vm, number, nodes[0])}}
+                ),
+            }
             for number in range(len(vm.disks))
         ],
     }

@@ -106,6 +106,15 @@ def _check_board(vm: VirtualMachine, virtualization: str, where: str, problems: 
 
 
 def _check_disks(vm: VirtualMachine, where: str, problems: Problems) -> None:
+    for number, disk in enumerate(vm.disks):
+        if not disk.volume.local:
+            problems.add(
+                f"{where}.disks[{number}].volume",
+                "is one of a Kubernetes cluster",
+                found=disk.volume.kind,
+                expected="local",
+                remedy="Leave 'volume' out: then the disk is a file on the node, taken out of its image if it has one.",
+            )
     ide = [number for number, disk in enumerate(vm.disks) if disk.bus == "ide"]
     if vm.machine == "q35":
         for number in ide:

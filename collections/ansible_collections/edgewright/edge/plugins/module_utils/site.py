@@ -12,6 +12,7 @@ from ansible_collections.edgewright.edge.plugins.module_utils import (
     quadlet,
 )
 from ansible_collections.edgewright.edge.plugins.module_utils.artifact_mirror import Mirrors
+from ansible_collections.edgewright.edge.plugins.module_utils.disk_volume import DATA_VOLUME
 from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError, Problem, Problems
 from ansible_collections.edgewright.edge.plugins.module_utils.fields import Fields, choice, nearest
 from ansible_collections.edgewright.edge.plugins.module_utils.inference_service import (
@@ -20,6 +21,7 @@ from ansible_collections.edgewright.edge.plugins.module_utils.inference_service 
 )
 from ansible_collections.edgewright.edge.plugins.module_utils.k3s_site import check_cluster
 from ansible_collections.edgewright.edge.plugins.module_utils.kubernetes_platform import Platform
+from ansible_collections.edgewright.edge.plugins.module_utils.kubernetes_release import TESTED
 from ansible_collections.edgewright.edge.plugins.module_utils.libvirt_domain import domain_xml
 from ansible_collections.edgewright.edge.plugins.module_utils.names import label
 from ansible_collections.edgewright.edge.plugins.module_utils.network import Network
@@ -146,6 +148,7 @@ def parse_site(variables: Mapping[str, Any]) -> SiteVariables:
             "edge_mirrors", lambda data, at: Mirrors.from_inventory(data, where=at), default=Mirrors()
         ),
     )
+    fields.problems.found += _missing_cdi(read)
     fields.problems.found += _clashes(read, variables.get("base__status_port", _STATUS_PORT))
     with fields.problems.collecting():
         _check_runtime(read)
@@ -242,6 +245,21 @@ def _platform(fields: Fields, variables: Mapping[str, Any]) -> Platform | None:
                 remedy="Give 'edge_kubernetes' a version of 'kubevirt', or remove the machines.",
             )
     return platform
+
+
+def _missing_cdi(read: SiteVariables) -> Iterator[Problem]:
+    """Yield the disks that CDI is to fill on a site that has none; ``_check_runtime`` tells them on podman."""
+    if read.kubernetes is None or read.kubernetes.cdi is not None:
+        return
+    for number, vm in enumerate(read.virtual_machines or ()):
+        for place, disk in enumerate(vm.disks):
+            if disk.volume.kind == DATA_VOLUME:
+                yield Problem(
+                    f"edge_virtual_machines[{number}].disks[{place}].volume",
+                    "is filled by CDI, which this site does not have",
+                    DATA_VOLUME,
+                    remedy=f"Give 'edge_kubernetes' a version of 'cdi' ({TESTED[0].cdi}), or leave 'volume' out.",
+                )
 
 
 def _claims(hosts: Mapping[str, Mapping[str, Any]]) -> Iterator[tuple[str, str, str, str]]:

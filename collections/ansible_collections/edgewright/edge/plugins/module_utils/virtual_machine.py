@@ -7,6 +7,12 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from ansible_collections.edgewright.edge.plugins.module_utils.artifact_source import guest_disk
+from ansible_collections.edgewright.edge.plugins.module_utils.disk_volume import (
+    KEYS,
+    ON_NODE,
+    Volume,
+    read_volume,
+)
 from ansible_collections.edgewright.edge.plugins.module_utils.fields import (
     Fields,
     Parser,
@@ -104,6 +110,7 @@ class Disk:
         format: ``raw`` or ``qcow2``, as the artifact is.
         boot_order: 1 is tried first.
         serial: serial number the guest reads; empty for none.
+        volume: how the machine has it.
     """
 
     source: str
@@ -112,6 +119,7 @@ class Disk:
     size: int | None = None
     format: str = "raw"
     serial: str = ""
+    volume: Volume = ON_NODE
 
     @classmethod
     def from_inventory(cls, data: object, where: str, *, number: int) -> Disk:
@@ -120,7 +128,7 @@ class Disk:
         Raises:
             EdgeError: everything that is wrong in it.
         """
-        fields = Fields(data, where=where, known=("source", "bus", "size", "format", "boot_order", "serial"))
+        fields = Fields(data, where=where, known=("source", "bus", "size", "format", "boot_order", "serial", *KEYS))
         source = fields.read("source", guest_disk)
         bus = fields.read("bus", choice(*BUSES), default="virtio")
         length = fields.read("size", size(_SECTOR, 64 * TIB, multiple=_SECTOR), optional=True)
@@ -128,8 +136,9 @@ class Disk:
         form = fields.read("format", choice("raw", "qcow2"), default=likely)
         boot_order = fields.read("boot_order", integer(1, 64), default=number + 1)
         serial = fields.read("serial", _serial(bus), default="")
+        volume = read_volume(fields, source=source, form=form, size=length)
         fields.raise_if_any()
-        return cls(source, bus, boot_order, length, form, serial)
+        return cls(source, bus, boot_order, length, form, serial, volume)
 
 
 @dataclass(frozen=True)

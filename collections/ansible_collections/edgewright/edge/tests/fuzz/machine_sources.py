@@ -1,0 +1,163 @@
+"""Imports damaged sources of virtual machines, as many as time allows, and says what an import must never do.
+
+    python -m ansible_collections.edgewright.edge.tests.fuzz.machine_sources [--seconds N] [--seed N] [--cases N]
+
+Every case is made of a number alone, ``<seed>:<number>``, so that what it found comes back. A case is wrong when an
+import ends in anything but disks or one ``EdgeError``, writes outside its folder, changes its source, leaves something
+half done, or shows the guest a byte of a file beside the source.
+"""
+
+from __future__ import annotations
+
+import argparse
+import collections
+import hashlib
+import random
+import shutil
+import sys
+import tempfile
+import time
+import traceback
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError
+from ansible_collections.edgewright.edge.plugins.module_utils.imported_machine import ImportOptions
+from ansible_collections.edgewright.edge.plugins.module_utils.machine_import import MachineImport, look
+from ansible_collections.edgewright.edge.plugins.module_utils.virtual_machine import VirtualMachine
+from ansible_collections.edgewright.edge.tests.fuzz.mutations import mutated
+from ansible_collections.edgewright.edge.tests.fuzz.samples import Sample, hostile_images, samples
+
+_SECRET = b"of somebody else's: 5c1f2e0d" * 64
+_LONGEST = 60.0  # seconds that one import of these small sources may take
+
+
+class WrongError(Exception):
+    """An import did what it must never do."""
+
+
+@dataclass
+class Fuzz:
+    """A run in a folder of its own: ``samples`` are made once, each case has its place in ``work``."""
+
+    folder: Path
+    seed: int
+    outcomes: collections.Counter[str] = field(default_factory=collections.Counter)
+
+    def __post_init__(self) -> None:
+        made = self.folder / "samples"
+        self._work = self.folder / "work"
+        for folder in (made, self._work):
+            folder.mkdir()
+        (self._work / "canary").write_bytes(_SECRET)
+        self._samples = samples(made)
+        self._hostile = hostile_images(made, self._work / "canary")
+
+    def case(self, number: int) -> None:
+        """Import the case with this number.
+
+        Raises:
+            WrongError: it did what it must not; says what.
+        """
+        dice = random.Random(f"{self.seed}:{number}")  # noqa: S311 (repeatable, no secret)
+        known = [*self._samples, *self._hostile]
+        sample = dice.choice(known)
+        if number < len(known):  # as they are: the samples must import, the hostile ones must not
+            sample, archive = known[number], None
+        else:
+            sample, archive = mutated(sample, dice, self._samples)
+        runtime = dice.choice(("podman", "k3s"))
+        options = ImportOptions(runtime=runtime, format="raw" if runtime == "k3s" else "qcow2")
+        began = time.monotonic()
+        said = self._import(sample, archive, options)
+        if (taken := time.monotonic() - began) > _LONGEST:
+            raise WrongError(f"took {taken:.0f} s")
+        if number < len(known) and (said == "imported") != (number < len(self._samples)):
+            raise WrongError(f"{sample.name} was {said}")
+        self.outcomes[f"{sample.name}: {said}"] += 1
+
+    def _import(self, sample: Sample, archive: bytes | None, options: ImportOptions) -> str:
+        """Import in a folder of its own, and look at all that is around it."""
+        home = self._work / "home"
+        home.mkdir()
+        try:
+            main = sample.write(home)
+            if archive is not None:
+                main.write_bytes(archive)
+            before = _state(self._work)
+            target = home / "disks"
+            said = "refused"
+            try:
+                told = look(main, options, [home])
+                # What a guest would have can be written down, and is what the site's own check takes.
+                VirtualMachine.from_inventory(told.machine.vm, where="vm", site="fuzz")
+                work = MachineImport(main, target, options, folders=[home])
+                work.run(lambda _disk, _percent: None)
+                made = [Path(disk["path"]) for disk in work.disks()]
+                self._inspect(made, target)
+                said = "imported"
+            except EdgeError as error:
+                if not error.problems:
+                    raise WrongError("an error that says nothing") from error
+                if left := [path for path in target.rglob("*") if path.name.endswith(".partial")]:
+                    raise WrongError(f"left {left}") from error
+            after = _state(self._work, without=target)
+            if before != after:
+                raise WrongError(f"changed {sorted(before.items() ^ after.items())}")
+        finally:
+            shutil.rmtree(home)
+        return said
+
+    def _inspect(self, made: list[Path], target: Path) -> None:
+        for path in made:
+            if not path.resolve().is_relative_to(target.resolve()):
+                raise WrongError(f"wrote {path}")
+            if _SECRET[:28] in path.read_bytes():
+                raise WrongError(f"{path} has what is beside the source")
+
+
+def _state(folder: Path, *, without: Path | None = None) -> dict[str, str]:
+    """Return the digest of everything below a folder, links and empty folders told too."""
+    found = {}
+    for path in sorted(folder.rglob("*")):
+        if without is not None and path.is_relative_to(without):
+            continue
+        content = str(path.readlink()) if path.is_symlink() else _digest(path) if path.is_file() else "folder"
+        found[str(path)] = content
+    return found
+
+
+def _digest(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def main() -> int:
+    """Fuzz until the time is up; tell what was found and how to have it again."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seconds", type=float, default=600, metavar="N")
+    parser.add_argument("--seed", type=int, default=1, metavar="N")
+    parser.add_argument("--case", type=int, metavar="N", help="this one case only")
+    options = parser.parse_args()
+    wrong = 0
+    number = options.case or 0
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="edgewright-fuzz-") as scratch:
+        fuzz = Fuzz(Path(scratch), options.seed)
+        while True:
+            try:
+                fuzz.case(number)
+            except Exception:
+                wrong += 1
+                print(f"WRONG: case {number} of seed {options.seed}\n{traceback.format_exc()}", flush=True)
+            number += 1
+            if options.case is not None or time.monotonic() - began > options.seconds:
+                break
+    for said, count in sorted(fuzz.outcomes.items()):
+        print(f"{count:6} {said}")
+    print(f"{sum(fuzz.outcomes.values())} cases in {time.monotonic() - began:.0f} s, {wrong} wrong")
+    return 1 if wrong else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
