@@ -189,9 +189,9 @@ class Maker:
 
     def __call__(
         self, repository: str, tag: str, *, platforms: tuple[str, ...] = ("arm64", "amd64"),
-        layers: tuple[str, ...] = ("a",), family: str = "oci", with_index: bool = True,
+        layers: tuple[str | bytes, ...] = ("a",), family: str = "oci", with_index: bool = True,
     ) -> Made:  # fmt: skip
-        """Make an image; a layer's content follows from its word, so that images can share layers."""
+        """Make an image; a layer's content follows from its word, so that images can share layers, or is an archive."""
         made = Made("", {}, {}, {}, {})
         types = _MEDIA_TYPES[family]
         entries = []
@@ -210,12 +210,14 @@ class Maker:
         return made
 
     def _platform(
-        self, made: Made, repository: str, platform: str, layers: tuple[str, ...], types: dict[str, str]
+        self, made: Made, repository: str, platform: str, layers: tuple[str | bytes, ...], types: dict[str, str]
     ) -> dict[str, Any]:
         architecture, _, variant = platform.partition("/")
         diffs, descriptors = [], []
         for word in layers:
-            plain = _tar(word, Random(word).randbytes(150_000) + architecture.encode())  # noqa: S311
+            plain = (
+                word if isinstance(word, bytes) else _tar(word, Random(word).randbytes(150_000) + architecture.encode())  # noqa: S311
+            )
             diffs.append(sha256(plain))
             packed = gzip.compress(plain, 1, mtime=0)
             descriptors.append(self._blob(made, repository, packed, types["layer"]))

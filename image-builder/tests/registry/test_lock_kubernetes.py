@@ -194,6 +194,43 @@ def test_what_kubevirts_operator_deploys_is_pinned_with_its_manifest(world: Worl
     assert named == {f"quay.io/kubevirt/{name}:v1.9.0" for name in KUBEVIRT}
 
 
+def test_images_of_disks_are_pinned_and_what_cdi_downloads_itself_is_not(world: World, make_image: Maker) -> None:
+    for name in ("file", "container", "volume"):
+        make_image(f"example/guests/{name}", "1", layers=(name,))
+    source = "docker://registry.example/guests"
+    digest = f"sha256:{'a' * 64}"
+    disks = [
+        {"source": f"{source}/file:1"},
+        {"source": f"{source}/container:1", "volume": "container_disk"},
+        {"source": f"{source}/volume:1", "volume": "data_volume", "size": "1GiB"},
+        {"source": "https://nowhere.invalid/a.img", "volume": "data_volume", "size": "1GiB", "checksum": digest},
+    ]
+    world.write(kubevirt="v1.9.0", cdi="v1.66.0", manifests=[], images=[])
+    world.variables["edge_virtual_machines"] = [{"name": "v", "memory": "1GiB", "disks": disks}]
+    world.save()
+    refuse_bad_site(load_site(world.folder))
+    request = world.request()
+    # What is a file of the node needs not be in its registry.
+    assert set(request.disks) == {"registry.example/guests/file:1"}
+    assert {name for name in request.images if "guests" in name} == {
+        "registry.example/guests/container:1",
+        "registry.example/guests/volume:1",
+    }
+    assert not [name for name in request.artifacts if "nowhere" in name]
+    world.write(kubevirt=None, manifests=[], images=[])
+    del world.variables["edge_kubernetes"], world.variables["edge_mirrors"][0:2]
+    world.variables |= {"edge_runtime": "podman", "edge_virtualization": "emulation"}
+    world.variables["edge_virtual_machines"] = [{"name": "v", "memory": "1GiB", "disks": disks[:1]}]
+    world.save()
+    refuse_bad_site(load_site(world.folder))
+    lock = world.lock()
+    assert set(lock.images) == {"registry.example/guests/file:1"}
+    assert gaps(lock, world.request()) == []
+    fetching = world.fetching(lock)
+    fetching.fetch()
+    assert fetching.missing() == []
+
+
 def test_what_is_pinned_stays_though_tags_move_until_upgrade(world: World, make_image: Maker) -> None:
     old = world.lock()
     make_image("hub/library/busybox", "1.37.0", layers=("moved",))

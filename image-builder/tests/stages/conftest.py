@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 # A vaulted value of the inventory.
 SECRET = "correct horse battery staple"
 # What the sandbox itself calls in a tree, and what these tests run there.
-PROGRAMS = ("chroot", "env", "sh", "mkdir", "chmod", "cp", "cat", "rm", "ln", "touch", "id")
+PROGRAMS = ("chroot", "env", "sh", "mkdir", "chmod", "cp", "cat", "rm", "ln", "touch", "id", "qemu-img")
 
 
 @pytest.fixture

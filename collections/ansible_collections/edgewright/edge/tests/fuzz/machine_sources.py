@@ -1,10 +1,11 @@
 """Imports damaged sources of virtual machines, as many as time allows, and says what an import must never do.
 
-    python -m ansible_collections.edgewright.edge.tests.fuzz.machine_sources [--seconds N] [--seed N] [--cases N]
+    python -m ansible_collections.edgewright.edge.tests.fuzz.machine_sources [--seconds N] [--seed N] [--keep FOLDER]
 
-Every case is made of a number alone, ``<seed>:<number>``, so that what it found comes back. A case is wrong when an
-import ends in anything but disks or one ``EdgeError``, writes outside its folder, changes its source, leaves something
-half done, or shows the guest a byte of a file beside the source.
+A case is damaged by dice that its number and the seed throw, so each run with a seed does the same to samples that
+differ in their UUIDs only. A case is wrong when an import ends in anything but disks or one ``EdgeError``, writes
+outside its folder, changes its source, leaves something half done, or shows the guest a byte of a file beside the
+source. The source of a wrong case is kept.
 """
 
 from __future__ import annotations
@@ -24,7 +25,6 @@ from pathlib import Path
 from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError
 from ansible_collections.edgewright.edge.plugins.module_utils.imported_machine import ImportOptions
 from ansible_collections.edgewright.edge.plugins.module_utils.machine_import import MachineImport, look
-from ansible_collections.edgewright.edge.plugins.module_utils.virtual_machine import VirtualMachine
 from ansible_collections.edgewright.edge.tests.fuzz.mutations import mutated
 from ansible_collections.edgewright.edge.tests.fuzz.samples import Sample, hostile_images, samples
 
@@ -53,28 +53,45 @@ class Fuzz:
         self._samples = samples(made)
         self._hostile = hostile_images(made, self._work / "canary")
 
+    @property
+    def known(self) -> int:
+        """How many of the first cases are not damaged: samples that must be imported, and some that must not."""
+        return len(self._samples) + len(self._hostile)
+
+    def source(self, number: int) -> tuple[Sample, bytes | None]:
+        """Return the source of a case: a sample, and for an OVA the archive if it is damaged as a whole."""
+        if number < self.known:
+            return [*self._samples, *self._hostile][number], None
+        dice = random.Random(f"{self.seed}:{number}")  # noqa: S311 (repeatable, no secret)
+        return mutated(dice.choice([*self._samples, *self._hostile]), dice, self._samples)
+
     def case(self, number: int) -> None:
         """Import the case with this number.
 
         Raises:
             WrongError: it did what it must not; says what.
         """
-        dice = random.Random(f"{self.seed}:{number}")  # noqa: S311 (repeatable, no secret)
-        known = [*self._samples, *self._hostile]
-        sample = dice.choice(known)
-        if number < len(known):  # as they are: the samples must import, the hostile ones must not
-            sample, archive = known[number], None
-        else:
-            sample, archive = mutated(sample, dice, self._samples)
-        runtime = dice.choice(("podman", "k3s"))
+        sample, archive = self.source(number)
+        runtime = ("podman", "k3s")[number % 2]
         options = ImportOptions(runtime=runtime, format="raw" if runtime == "k3s" else "qcow2")
         began = time.monotonic()
         said = self._import(sample, archive, options)
         if (taken := time.monotonic() - began) > _LONGEST:
             raise WrongError(f"took {taken:.0f} s")
-        if number < len(known) and (said == "imported") != (number < len(self._samples)):
+        if number < self.known and (said == "imported") != (number < len(self._samples)):
             raise WrongError(f"{sample.name} was {said}")
         self.outcomes[f"{sample.name}: {said}"] += 1
+
+    def keep(self, number: int, folder: Path) -> Path:
+        """Write the source of a case into a folder below this one; return the file to import."""
+        place = folder / f"{self.seed}-{number}"
+        shutil.rmtree(place, ignore_errors=True)
+        place.mkdir(parents=True)
+        sample, archive = self.source(number)
+        main = sample.write(place)
+        if archive is not None:
+            main.write_bytes(archive)
+        return main
 
     def _import(self, sample: Sample, archive: bytes | None, options: ImportOptions) -> str:
         """Import in a folder of its own, and look at all that is around it."""
@@ -88,9 +105,7 @@ class Fuzz:
             target = home / "disks"
             said = "refused"
             try:
-                told = look(main, options, [home])
-                # What a guest would have can be written down, and is what the site's own check takes.
-                VirtualMachine.from_inventory(told.machine.vm, where="vm", site="fuzz")
+                look(main, options, [home])
                 work = MachineImport(main, target, options, folders=[home])
                 work.run(lambda _disk, _percent: None)
                 made = [Path(disk["path"]) for disk in work.disks()]
@@ -137,10 +152,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=600, metavar="N")
     parser.add_argument("--seed", type=int, default=1, metavar="N")
-    parser.add_argument("--case", type=int, metavar="N", help="this one case only")
+    parser.add_argument("--keep", type=Path, default=Path("build/fuzz"), metavar="FOLDER", help="of wrong cases")
     options = parser.parse_args()
-    wrong = 0
-    number = options.case or 0
+    wrong = number = 0
     began = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="edgewright-fuzz-") as scratch:
         fuzz = Fuzz(Path(scratch), options.seed)
@@ -149,9 +163,12 @@ def main() -> int:
                 fuzz.case(number)
             except Exception:
                 wrong += 1
-                print(f"WRONG: case {number} of seed {options.seed}\n{traceback.format_exc()}", flush=True)
+                kept = fuzz.keep(number, options.keep)
+                print(
+                    f"WRONG: case {number} of seed {options.seed}, kept as {kept}\n{traceback.format_exc()}", flush=True
+                )
             number += 1
-            if options.case is not None or time.monotonic() - began > options.seconds:
+            if time.monotonic() - began > options.seconds:
                 break
     for said, count in sorted(fuzz.outcomes.items()):
         print(f"{count:6} {said}")

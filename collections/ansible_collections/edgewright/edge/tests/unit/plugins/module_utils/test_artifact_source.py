@@ -5,12 +5,14 @@ from ansible_collections.edgewright.edge.plugins.module_utils.artifact_source im
     BuildSource,
     FileSource,
     PypiSource,
+    RegistrySource,
     UrlSource,
     guest_disk,
     model_file,
     parse_source,
 )
 from ansible_collections.edgewright.edge.plugins.module_utils.fields import UnfitError
+from ansible_collections.edgewright.edge.plugins.module_utils.image_name import ImageName
 
 
 @pytest.mark.parametrize(
@@ -24,6 +26,7 @@ from ansible_collections.edgewright.edge.plugins.module_utils.fields import Unfi
         ("http://10.0.0.1:8080/disk.qcow2", UrlSource("http://10.0.0.1:8080/disk.qcow2")),
         ("file:disks/till.qcow2", FileSource("disks/till.qcow2")),
         ("file:./a b", FileSource("./a b")),
+        ("docker://quay.io/a/b:1", RegistrySource(ImageName("quay.io", "a/b", "1"))),
     ],
 )
 def test_sources_are_read_and_written_alike(written, expected):
