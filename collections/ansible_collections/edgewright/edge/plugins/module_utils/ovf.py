@@ -111,6 +111,19 @@ def chosen_system(envelope: Envelope, wanted: str, *, where: str) -> ET.Element:
     return envelope.systems[known.index(wanted)]
 
 
+def section(parent: ET.Element, name: str) -> ET.Element | None:
+    """Return a section of an envelope or a machine; OVF 0.9 names them all ``Section`` and tells them by their type."""
+    found = child(parent, name)
+    if found is not None:
+        return found
+    return next((each for each in children(parent, "Section") if name in attribute(each, "type")), None)
+
+
+def instance(item: ET.Element) -> str:
+    """Return what other items name an item by, which is spelled in two ways (``InstanceId`` in OVF 0.9)."""
+    return text(item, "InstanceID") or text(item, "InstanceId")
+
+
 def items(hardware: ET.Element, configuration: str) -> tuple[list[ET.Element], list[ET.Element]]:
     """Return the items of a hardware section that apply, and those that do not: other configurations and bounds."""
     used: list[ET.Element] = []
@@ -122,9 +135,9 @@ def items(hardware: ET.Element, configuration: str) -> tuple[list[ET.Element], l
         applies = not attribute(element, "bound") and (not of or configuration in of)
         (used if applies else unused).append(element)
     # An item of the chosen configuration stands in for the general one with the same number.
-    special = {text(element, "InstanceID") for element in used if attribute(element, "configuration")}
+    special = {instance(element) for element in used if attribute(element, "configuration")}
     for element in list(used):
-        if not attribute(element, "configuration") and text(element, "InstanceID") in special:
+        if not attribute(element, "configuration") and instance(element) in special:
             used.remove(element)
             unused.append(element)
     return used, unused

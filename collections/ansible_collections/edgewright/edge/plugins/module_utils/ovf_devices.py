@@ -13,6 +13,7 @@ from ansible_collections.edgewright.edge.plugins.module_utils.imported_machine i
     usable_mac,
     whole_sectors,
 )
+from ansible_collections.edgewright.edge.plugins.module_utils.ovf import instance
 from ansible_collections.edgewright.edge.plugins.module_utils.xml_document import attribute, child, text
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ class OvfDevices:
         self._where = where
         self._items = items
         self._controllers = {
-            text(item, "InstanceID"): (number, item)
+            instance(item): (number, item)
             for number, item in enumerate(items)
             if text(item, "ResourceType") in _CONTROLLERS
         }
@@ -159,7 +160,7 @@ class OvfDevices:
             bus = (
                 "nvme" if "nvme" in text(item, "ResourceSubType").lower() else _CONTROLLERS[text(item, "ResourceType")]
             )
-            names[text(item, "InstanceID")] = f"{bus}{counts.get(bus, 0)}"
+            names[instance(item)] = f"{bus}{counts.get(bus, 0)}"
             counts[bus] = counts.get(bus, 0) + 1
         at = {f"{names.get(text(drive, 'Parent'))}:{self._place(drive)[1]}": drive for drive in self._drives}
         if (drive := at.get(wanted)) is not None:

@@ -22,7 +22,7 @@ from ansible_collections.edgewright.edge.plugins.module_utils.imported_machine i
     topology,
 )
 from ansible_collections.edgewright.edge.plugins.module_utils.names import uuid_text
-from ansible_collections.edgewright.edge.plugins.module_utils.ovf import Envelope, amount, chosen_system, items
+from ansible_collections.edgewright.edge.plugins.module_utils.ovf import Envelope, amount, chosen_system, items, section
 from ansible_collections.edgewright.edge.plugins.module_utils.ovf_devices import OvfDevices
 from ansible_collections.edgewright.edge.plugins.module_utils.quantity import KIB, MIB
 from ansible_collections.edgewright.edge.plugins.module_utils.virtualbox_machine import virtualbox_machine
@@ -58,7 +58,7 @@ class OvfMachine:
         self._system = chosen_system(envelope, options.system, where=where)
         self._hardware = child(self._system, "VirtualHardwareSection")
         if self._hardware is None:
-            # OVF 0.9 names all its sections Section.
+            # Of OVF 0.9's sections it is the one with items.
             self._hardware = next((each for each in children(self._system, "Section") if children(each, "Item")), None)
         if self._hardware is None:
             raise EdgeError(Problem(where, "describes a machine without hardware"))
@@ -238,8 +238,8 @@ class OvfMachine:
         return self._options.runtime != "k3s"
 
     def _timezone(self, contents: DiskContents | None) -> str:
-        section = child(self._system, "OperatingSystemSection")
-        said = f"{attribute(section, 'osType')} {text(section, 'Description')} {text(section, 'OSType')}".lower()
+        system = section(self._system, "OperatingSystemSection")
+        said = f"{attribute(system, 'osType')} {text(system, 'Description')} {text(system, 'OSType')}".lower()
         # "darwin" ends in "win": words are looked at from their beginning.
         windows = re.search(r"\bwin", said) is not None
         seen = contents is not None and contents.os_family == "windows"
@@ -281,7 +281,10 @@ class OvfMachine:
         reasons += [(each, why) for each, why in ((box.nvram, _NVRAM), (box.element, _VIRTUALBOX)) if each is not None]
         for name in _DESCRIBING:
             sections = [*children(envelope.root, name), *children(self._system, name)]
-            reasons += [(section, "it describes, and changes nothing about the machine") for section in sections]
+            sections += [
+                each for each in (section(envelope.root, name), section(self._system, name)) if each is not None
+            ]
+            reasons += [(each, "it describes, and changes nothing about the machine") for each in sections]
         for file in envelope.files.values():
             unread = _NVRAM if file.href.lower().endswith(".nvram") else "it is checked as the package is read"
             reasons.append((file.element, unread))

@@ -30,6 +30,7 @@ def fields(result):
         ("vpc", []),
         ("vpc", ["-o", "subformat=fixed"]),
         ("vhdx", []),
+        ("vhdx", ["-o", "subformat=fixed"]),
     ],
 )
 def test_a_disk_alone_shows_what_is_in_it(run_module, tmp_path, form, options):
