@@ -11,6 +11,7 @@ from ansible_collections.edgewright.edge.plugins.module_utils.errors import Edge
 from ansible_collections.edgewright.edge.plugins.module_utils.fields import nearest
 
 LOCK_NAME: Final = "site.lock.yml"
+_REMEDY: Final = "Run 'edgewright lock', then 'edgewright fetch', where there is a network."
 _DIGEST: Final = re.compile(r"sha256:([0-9a-f]{64})", re.ASCII)
 
 
@@ -39,15 +40,9 @@ def image_manifest(lock: object, reference: str, *, where: str) -> str:
     Raises:
         EdgeError: the image is not pinned, or its pin is damaged.
     """
-    remedy = "Run 'edgewright lock', then 'edgewright fetch', where there is a network."
-    images = lock.get("images") if isinstance(lock, Mapping) else None
-    if not isinstance(images, Mapping) or reference not in images:
-        near = nearest(reference, map(str, images)) if isinstance(images, Mapping) else ""
-        raise EdgeError(Problem(where, f"image '{reference}' is not pinned", remedy=f"{near} {remedy}".strip()))
-    pin = images[reference]
-    digest = pin.get("manifest") if isinstance(pin, Mapping) else None
+    digest = _entry(lock, "images", f"image '{reference}'", reference, where).get("manifest")
     if not isinstance(digest, str) or _DIGEST.fullmatch(digest) is None:
-        raise EdgeError(Problem(where, f"the pin of image '{reference}' is damaged", remedy=remedy))
+        raise _damaged(where, f"image '{reference}'", "a manifest's digest sha256:…")
     return digest
 
 
@@ -57,18 +52,23 @@ def pin_of(lock: object, source: str, *, where: str) -> Pin:
     Raises:
         EdgeError: the source is not pinned, or its pin is damaged.
     """
-    remedy = "Run 'edgewright lock', then 'edgewright fetch', where there is a network."
-    artifacts = lock.get("artifacts") if isinstance(lock, Mapping) else None
-    if not isinstance(artifacts, Mapping) or source not in artifacts:
-        known = [str(known) for known in artifacts] if isinstance(artifacts, Mapping) else []
-        near = nearest(source, known)
-        raise EdgeError(Problem(where, f"artifact '{source}' is not pinned", remedy=f"{near} {remedy}".strip()))
-    pin = artifacts[source]
-    digest, size = (pin.get("digest"), pin.get("size")) if isinstance(pin, Mapping) else (None, None)
+    pin = _entry(lock, "artifacts", f"artifact '{source}'", source, where)
+    digest, size = pin.get("digest"), pin.get("size")
     if not isinstance(digest, str) or _DIGEST.fullmatch(digest) is None or not isinstance(size, int):
-        raise EdgeError(
-            Problem(
-                where, f"the pin of artifact '{source}' is damaged", expected="digest sha256:… and size", remedy=remedy
-            )
-        )
+        raise _damaged(where, f"artifact '{source}'", "digest sha256:… and size")
     return Pin(digest, size)
+
+
+def _entry(lock: object, section: str, what: str, name: str, where: str) -> Mapping[str, object]:
+    """Return what a section of the lock says of a name; nothing if it says something else than it can mean."""
+    entries = lock.get(section) if isinstance(lock, Mapping) else None
+    if not isinstance(entries, Mapping) or name not in entries:
+        known = [str(known) for known in entries] if isinstance(entries, Mapping) else []
+        remedy = f"{nearest(name, known)} {_REMEDY}".strip()
+        raise EdgeError(Problem(where, f"{what} is not pinned", remedy=remedy))
+    pin = entries[name]
+    return pin if isinstance(pin, Mapping) else {}
+
+
+def _damaged(where: str, what: str, expected: str) -> EdgeError:
+    return EdgeError(Problem(where, f"the pin of {what} is damaged", expected=expected, remedy=_REMEDY))

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import collections
-import hashlib
 import random
 import shutil
 import sys
@@ -118,7 +117,7 @@ class Fuzz:
                     raise WrongError(f"left {left}") from error
             after = _state(self._work, without=target)
             if before != after:
-                raise WrongError(f"changed {sorted(before.items() ^ after.items())}")
+                raise WrongError(f"changed {sorted(map(str, before.items() ^ after.items()))}")
         finally:
             shutil.rmtree(home)
         return said
@@ -131,20 +130,17 @@ class Fuzz:
                 raise WrongError(f"{path} has what is beside the source")
 
 
-def _state(folder: Path, *, without: Path | None = None) -> dict[str, str]:
-    """Return the digest of everything below a folder, links and empty folders told too."""
-    found = {}
+def _state(folder: Path, *, without: Path | None = None) -> dict[str, object]:
+    """Return what everything below a folder is, links and empty folders too: whoever writes a file leaves a time."""
+    found: dict[str, object] = {}
     for path in sorted(folder.rglob("*")):
         if without is not None and path.is_relative_to(without):
             continue
-        content = str(path.readlink()) if path.is_symlink() else _digest(path) if path.is_file() else "folder"
-        found[str(path)] = content
+        state = path.lstat()
+        # A folder's own time changes with the import's folder in it.
+        times = (state.st_mtime_ns, state.st_size) if path.is_file() else ()
+        found[str(path)] = (state.st_mode, state.st_ino, str(path.readlink()) if path.is_symlink() else "", *times)
     return found
-
-
-def _digest(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def main() -> int:

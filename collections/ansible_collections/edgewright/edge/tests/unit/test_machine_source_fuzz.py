@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from ansible_collections.edgewright.edge.tests.fuzz.machine_sources import Fuzz
 
-DAMAGED = 40
+DAMAGED = 25
 
 
 @pytest.fixture(scope="module")
