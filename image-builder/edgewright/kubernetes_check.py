@@ -8,7 +8,7 @@ machines and data volumes are inside of the operators' programs, which install t
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import yaml
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from edgewright.structural_schema import Mistake
 
 _DEFINITION = "CustomResourceDefinition"
+_ROLE = "kubevirt__"
 
 
 @dataclass(frozen=True)
@@ -80,11 +81,18 @@ def manifest_problems(site: Site, lock: Lock | None, store: Store) -> list[Probl
             own += _read(source, site.where(host.name, f"edge_kubernetes.manifests[{number}]"), site, lock, store)
     for manifest in own:
         problems.found += _malformed(manifest)
+    try:
+        operators = list(_operators(platform, site))
+    except EdgeError as error:
+        problems.found += [
+            replace(each, where=site.where(host.name, f"{_ROLE}{each.where.removeprefix(_ROLE)}"))
+            for each in error.problems
+        ]
     if problems.found:
         return problems.found
     defined = [entry for manifest in own for _, _, entry in manifest.objects() if entry.get("kind") == _DEFINITION]
     rendered = []
-    for key, url, entry in _operators(platform, site):
+    for key, url, entry in operators:
         if (text := _stored(url, lock, store)) is not None:
             with problems.collecting():
                 defined += _parsed(text, url, site.where(host.name, f"edge_kubernetes.{key}"), only_definitions=True)
@@ -122,7 +130,11 @@ def _undefined(
 
 
 def _operators(platform: Platform, site: Site) -> Iterator[tuple[str, str, dict[str, Any]]]:
-    """Yield for each operator its key, its manifest's URL, and the object that is rendered for it."""
+    """Yield for each operator its key, its manifest's URL, and the object that is rendered for it.
+
+    Raises:
+        EdgeError: what is wrong in the variables of the role ``kubevirt``, with paths below its prefix.
+    """
     members = [host for host in site.hosts if {"k3s_server", "k3s_agent"} & set(host.groups)]
     processors = {str(host.variables.get("edge_virtualization") or "kvm") for host in members}
     variables = site.hosts[0].variables
@@ -130,8 +142,8 @@ def _operators(platform: Platform, site: Site) -> Iterator[tuple[str, str, dict[
         {
             "nodes": len(members) or 1,
             "virtualization": "emulation" if processors == {"emulation"} else "kvm",
-            "certificates": variables.get("kubevirt__certificates"),
-            "namespaces": variables.get("kubevirt__namespaces"),
+            "certificates": variables.get(f"{_ROLE}certificates"),
+            "namespaces": variables.get(f"{_ROLE}namespaces"),
         }
     )
     if platform.kubevirt:

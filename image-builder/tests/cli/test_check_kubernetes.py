@@ -213,6 +213,17 @@ def test_a_release_whose_definition_differs_from_what_is_rendered_is_told_once_i
     assert edgewright("check", "-i", folder).returncode == 0
 
 
+def test_settings_of_kubevirt_that_cannot_be_are_told_at_their_line(edgewright: Run, inventory: Write) -> None:
+    role = "kubevirt__certificates: {ca_years: 1}\nkubevirt__namespaces: [Shop]\n"
+    files = k3s()
+    folder = inventory({**files, "group_vars/all.yml": files["group_vars/all.yml"] + role})
+    told = [error.partition(";")[0] for error in errors_of(edgewright("check", "-i", folder))]
+    assert told == [
+        "site/group_vars/all.yml:5: kubevirt__certificates.server_years: is more than the authority lasts",
+        "site/group_vars/all.yml:6: kubevirt__namespaces[0]: is not an RFC 1123 label",
+    ]
+
+
 def test_manifests_from_outside_are_looked_at_once_they_are_in_the_store(
     edgewright: Run, inventory: Write, tmp_path: Path
 ) -> None:

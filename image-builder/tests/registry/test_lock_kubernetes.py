@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tarfile
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -17,9 +18,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError
+from edgewright.container_disk import extract_disk
 from edgewright.exits import NeedsNetworkError
 from edgewright.fetching import Fetching
 from edgewright.http_retry import Patience
+from edgewright.image_manifest import read_manifest
 from edgewright.lockfile import Lock, Tree
 from edgewright.reporter import Reporter
 from edgewright.resolve import Resolver
@@ -195,8 +198,14 @@ def test_what_kubevirts_operator_deploys_is_pinned_with_its_manifest(world: Worl
 
 
 def test_images_of_disks_are_pinned_and_what_cdi_downloads_itself_is_not(world: World, make_image: Maker) -> None:
-    for name in ("file", "container", "volume"):
+    for name in ("container", "volume"):
         make_image(f"example/guests/{name}", "1", layers=(name,))
+    disk = io.BytesIO()
+    with tarfile.open(fileobj=disk, mode="w") as archive:
+        member = tarfile.TarInfo("disk/till.img")
+        member.size = len(BINARY)
+        archive.addfile(member, io.BytesIO(BINARY))
+    make_image("example/guests/file", "1", layers=("base", disk.getvalue()))
     source = "docker://registry.example/guests"
     digest = f"sha256:{'a' * 64}"
     disks = [
@@ -229,6 +238,11 @@ def test_images_of_disks_are_pinned_and_what_cdi_downloads_itself_is_not(world: 
     fetching = world.fetching(lock)
     fetching.fetch()
     assert fetching.missing() == []
+    (image,) = lock.images.values()
+    manifest = read_manifest(world.store.path(image.manifest).read_bytes(), image.reference)
+    layers = [world.store.path(layer.digest) for layer in manifest.layers]
+    extract_disk(layers, image.reference, world.folder / "till.img")
+    assert (world.folder / "till.img").read_bytes() == BINARY
 
 
 def test_what_is_pinned_stays_though_tags_move_until_upgrade(world: World, make_image: Maker) -> None:
