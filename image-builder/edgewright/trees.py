@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError, Problem
+from ansible_collections.edgewright.edge.plugins.module_utils.golden_case import GOLDEN_IMAGE
 
 from edgewright import __version__
 from edgewright.paths import collection_dir, containers_dir, guests_dir, node_dir
@@ -54,12 +55,20 @@ def recipes(site: Site, kind: str) -> tuple[str, ...]:
             disk.get("source") for vm in host.variables.get("edge_virtual_machines") or () for disk in vm["disks"]
         ]
         names |= {source.removeprefix(prefix) for source in sources if source and source.startswith(prefix)}
+    if kind == "containers" and _asks_golden_sets(site):
+        names.add(GOLDEN_IMAGE.removeprefix(prefix))
     return tuple(sorted(names))
 
 
 def own_image(recipe: str) -> str:
     """Return the name that a container image made from a recipe has in a container store."""
     return f"localhost/edgewright/{recipe}:{__version__}"
+
+
+def _asks_golden_sets(site: Site) -> bool:
+    """Tell whether pods of the site ask their golden sets, for which they have a container of their own."""
+    services = (host.variables.get("edge_inference_services") or () for host in site.hosts)
+    return runtime_of(site) == "k3s" and any(service.get("golden") for group in services for service in group)
 
 
 def _has_rolling_services(site: Site) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, ClassVar
@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import yaml
 
 from edgewright import __version__
-from edgewright.paths import containers_dir
+from edgewright.paths import collection_dir, containers_dir
 from edgewright.stages.stage import Context, Stage, digest_of_files
 from edgewright.stages.tools_tree import ToolsTree, packages_of
 from edgewright.tools.mmdebstrap import make_tree
@@ -33,6 +33,7 @@ _MANIFEST = "application/vnd.oci.image.manifest.v1+json"
 
 # Where Debian's python3 looks for modules.
 _DIST_PACKAGES = "/usr/lib/python3/dist-packages"
+_MODULE_UTILS = "plugins/module_utils"
 
 # What a container that only runs one program never uses.
 _TRIM = r"""
@@ -75,6 +76,11 @@ class ContainerImage(Stage):
     def _folder(self) -> Path:
         return containers_dir() / self.recipe
 
+    @property
+    def _shared(self) -> tuple[str, ...]:
+        """Files of the collection's module_utils that the recipe's program imports, under their full name."""
+        return tuple(f"{name}.py" for name in self._recipe.get("module_utils", ()))
+
     def needs(self) -> tuple[Stage, ...]:
         """The tools tree: its pip unpacks the wheels."""
         return (self.tools,)
@@ -84,6 +90,9 @@ class ContainerImage(Stage):
         return {
             "recipe": self._recipe,
             "files": {source: digest_of_files(self._folder / source) for source in self._recipe.get("copy", {})},
+            "module_utils": digest_of_files(collection_dir() / _MODULE_UTILS, patterns=self._shared)
+            if self._shared
+            else "",
             "packages": packages_of(self.lock, f"container-{self.recipe}"),
             "wheels": [[wheel.filename, wheel.digest] for wheel in self.lock.wheels(self.recipe)],
             "version": __version__,
@@ -131,6 +140,12 @@ class ContainerImage(Stage):
         for source, target in self._recipe.get("copy", {}).items():
             script = 'mkdir -p "$2" && cp -R --no-preserve=ownership "$1/." "$2/" && chmod -R u=rwX,go=rX "$2"'
             inside.run(["sh", "-c", script, "copy", f"/run/recipe/{source}", target], log=context.log)
+        if self._shared:
+            target = f"{_DIST_PACKAGES}/ansible_collections/edgewright/edge/{_MODULE_UTILS}"
+            names = [f"/run/module_utils/{name}" for name in self._shared]
+            script = 'target=$1; shift; mkdir -p "$target" && install -m 0644 -t "$target" "$@"'
+            shared = replace(inside, mounts=(bind(collection_dir() / _MODULE_UTILS, "/run/module_utils"),))
+            shared.run(["sh", "-c", script, "copy", target, *names], log=context.log)
         folders = sorted({_DIST_PACKAGES, *self._recipe.get("copy", {}).values()})
         clean = 'find "$@" -name __pycache__ -prune -exec rm -rf {} +'
         inside.run(["sh", "-c", clean, "clean", *folders], log=context.log)

@@ -26,11 +26,18 @@ MIRROR = os.environ.get("EDGEWRIGHT_DEBIAN_MIRROR", "http://deb.debian.org/debia
 PYTHON = ("--python-version=3.13", "--implementation=cp", "--abi=cp313", "--only-binary=:all:")
 PLATFORMS = ("--platform=manylinux_2_28_x86_64", "--platform=manylinux_2_27_x86_64", "--platform=manylinux2014_x86_64")
 SITE = "/usr/lib/python3/dist-packages"
+SHARED = Path("ansible_collections/edgewright/edge/plugins/module_utils")
 
 
 def inputs() -> list[Path]:
     """Return the files that the image is made of."""
-    return [RECIPE / "container.yml", RECIPE / "requirements.txt", *sorted((RECIPE / "src").rglob("*.py"))]
+    return [RECIPE / "container.yml", RECIPE / "requirements.txt", *sorted((RECIPE / "src").rglob("*.py")), *shared()]
+
+
+def shared() -> list[Path]:
+    """Return the files of the collection that the server's programs import."""
+    recipe = yaml.safe_load((RECIPE / "container.yml").read_text(encoding="utf-8"))
+    return [ROOT / "collections" / SHARED / f"{name}.py" for name in recipe["module_utils"]]
 
 
 def changes(recipe: dict[str, Any]) -> list[str]:
@@ -50,6 +57,7 @@ def make(archive: Path) -> None:
         # mmdebstrap's hooks may run as another user.
         Path(work).chmod(0o755)
         hooks = [f'cp -rT "{work}" "$1{SITE}"', *(f'cp -rT "{RECIPE / a}" "$1{b}"' for a, b in recipe["copy"].items())]
+        hooks += [f'install -D -m 0644 "{file}" "$1{SITE}/{SHARED}/{file.name}"' for file in shared()]
         tree = ["mmdebstrap", "--quiet", "--variant=minbase", f"--include={','.join(recipe['packages'])}"]
         tree += [*(f"--customize-hook={hook}" for hook in hooks), "trixie", "-", MIRROR]
         with subprocess.Popen(tree, stdout=subprocess.PIPE) as made:

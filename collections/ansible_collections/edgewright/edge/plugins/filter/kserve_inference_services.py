@@ -48,6 +48,7 @@ from ansible.errors import AnsibleFilterError
 from ansible_collections.edgewright.edge.plugins.module_utils import kubernetes_inference_service
 from ansible_collections.edgewright.edge.plugins.module_utils.container_image import name_in_store
 from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError
+from ansible_collections.edgewright.edge.plugins.module_utils.golden_case import GOLDEN_IMAGE
 from ansible_collections.edgewright.edge.plugins.module_utils.inference_service import inference_services
 from ansible_collections.edgewright.edge.plugins.module_utils.kserve_inference_service import kserve_objects, refusals
 from ansible_collections.edgewright.edge.plugins.module_utils.kubernetes_workloads import (
@@ -88,6 +89,7 @@ def kserve_inference_services(declared: Mapping[str, object], site: str, version
             image=name_in_store(service.image, version=version),
             nodes=nodes,
             model_image=name_in_store(service.model_image, version=version),
+            golden_image=name_in_store(GOLDEN_IMAGE, version=version),
         )
         files.append({"name": file_name(service, INFERENCE_SERVICE), "content": yaml_documents(objects, head=_HEAD)})
     return files

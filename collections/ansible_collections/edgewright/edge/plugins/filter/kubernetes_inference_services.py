@@ -82,6 +82,9 @@ _value:
         rolls:
           description: Whether its pods are replaced one by one.
           type: bool
+        replicas:
+          description: How many pods it has.
+          type: int
         objects:
           description: Its objects. Each has C(kind) and C(name).
           type: list
@@ -104,7 +107,9 @@ _value:
 from typing import TYPE_CHECKING, Any
 
 from ansible.errors import AnsibleFilterError
+from ansible_collections.edgewright.edge.plugins.module_utils.container_image import name_in_store
 from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError, Problems
+from ansible_collections.edgewright.edge.plugins.module_utils.golden_case import GOLDEN_IMAGE
 from ansible_collections.edgewright.edge.plugins.module_utils.inference_service import inference_services
 from ansible_collections.edgewright.edge.plugins.module_utils.kubernetes_inference_service import (
     node_refusals,
@@ -148,9 +153,14 @@ def kubernetes_inference_services(declared: Mapping[str, object], site: str, ver
     files = [{"name": NAMESPACE_FILE, "content": yaml_documents([namespace()], head="Managed by Edgewright.")}]
     told = []
     for service, nodes in services:
-        known = placed(service, version=version)
+        known = placed(service, version=version, beside=GOLDEN_IMAGE if service.golden else "")
         objects = service_objects(
-            service, site=site, image=known["image"], nodes=nodes, model_image=known["model_image"]
+            service,
+            site=site,
+            image=known["image"],
+            nodes=nodes,
+            model_image=known["model_image"],
+            golden_image=name_in_store(GOLDEN_IMAGE, version=version),
         )
         files.append(
             {"name": file_name(service, INFERENCE_SERVICE), "content": yaml_documents(objects, head=_HEAD)},
@@ -160,6 +170,7 @@ def kubernetes_inference_services(declared: Mapping[str, object], site: str, ver
                 **known,
                 "nodes": list(nodes),
                 "rolls": rolls(service),
+                "replicas": service.replicas,
                 "objects": [{"kind": entry["kind"], "name": entry["metadata"]["name"]} for entry in objects],
                 "priority_class": priority_class_name(service, INFERENCE_SERVICE),
             }

@@ -26,6 +26,8 @@ _DATATYPES: Final = (
     *("FP16", "FP32", "FP64", "BYTES"),
 )
 _TOLERANCE: Final = 1.0e-5
+GOLDEN_IMAGE: Final = "build:containers/inference-server"
+"""The image whose program asks a golden set, beside a server of any make."""
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,8 @@ from ansible_collections.edgewright.edge.plugins.module_utils.errors import Prob
 from ansible_collections.edgewright.edge.plugins.module_utils.kubernetes_inference_pod import (
     container,
     drain,
+    golden_annotations,
+    golden_containers,
     pod_settings,
     volumes,
 )
@@ -57,7 +59,13 @@ def refusals(service: InferenceService, *, where: str) -> list[Problem]:
 
 
 def kserve_objects(
-    service: InferenceService, *, site: str, image: str, nodes: tuple[str, ...], model_image: str = ""
+    service: InferenceService,
+    *,
+    site: str,
+    image: str,
+    nodes: tuple[str, ...],
+    model_image: str = "",
+    golden_image: str = "",
 ) -> list[dict[str, Any]]:
     """Render a service's ``PriorityClass``, ``ServingRuntime`` and ``InferenceService``.
 
@@ -68,18 +76,23 @@ def kserve_objects(
     formats = [{"name": "onnx", "version": "1", "autoSelect": False}]
     settings = pod_settings(service, nodes, drains=True)
     both: dict[str, Any] = {key: settings[key] for key in _RUNTIME_KEYS if key in settings}
-    runtime = {
+    runtime: dict[str, Any] = {
         "apiVersion": "serving.kserve.io/v1alpha1",
         "kind": "ServingRuntime",
         "metadata": {"name": service.name, "namespace": NAMESPACE, "labels": dict(marks)},
         "spec": {
             "supportedModelFormats": formats,
             "protocolVersions": ["v2"],
-            "containers": [{**container(service, image, name=_CONTAINER), "lifecycle": drain()}],
+            "containers": [
+                {**container(service, image, name=_CONTAINER), "lifecycle": drain()},
+                *golden_containers(service, golden_image),
+            ],
             "volumes": volumes(service, model_image),
             **both,
         },
     }
+    if annotations := golden_annotations(service):
+        runtime["spec"]["annotations"] = annotations
     predictor = {
         "minReplicas": service.replicas,
         "maxReplicas": service.replicas,

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias
 
+from ansible_collections.edgewright.edge.plugins.module_utils.deployment_rollout import unfinished
+
 Object: TypeAlias = Mapping[str, Any]
 
 _SHOWN: Final = 12  # a broken node has hundreds of pods that wait for the same
@@ -22,6 +24,7 @@ class Expectation:
         namespace: of the object; empty where the kind has none.
         status: fields of its status and the values they should have.
         conditions: types of its conditions and the status (``True``, ``False``, ``Unknown``) that each should have.
+        rollout: whether all its pods should be of its newest form; it is a Deployment then.
     """
 
     kind: str
@@ -30,6 +33,7 @@ class Expectation:
     namespace: str = ""
     status: Mapping[str, str] = field(default_factory=dict)
     conditions: Mapping[str, str] = field(default_factory=dict)
+    rollout: bool = False
 
     @property
     def path(self) -> str:
@@ -70,6 +74,8 @@ def unmet(expected: Expectation, found: Object | None) -> list[str]:
         elif condition.get("status") != value:
             why = condition.get("message") or condition.get("reason") or "no reason given"
             lacks.append(f"condition {name} is {condition.get('status')}, expected {value} ({why})")
+    if expected.rollout and (lack := unfinished(found)):
+        lacks.append(f"{lack}, and those of before answer as long")
     return [f"{expected}: {'; '.join(lacks)}"] if lacks else []
 
 
@@ -149,11 +155,21 @@ def _waits(state: Object, image: str | None) -> str:
     """Return why a container does not run, or nothing when it does or has done its work."""
     now = state.get("state") or {}
     waiting, ended = now.get("waiting"), now.get("terminated")
+    before = (state.get("lastState") or {}).get("terminated")
     if waiting is not None:
         message = f" ({waiting['message']})" if waiting.get("message") else ""
-        return f"container {state.get('name')} of image {image} waits: {waiting.get('reason')}{message}"
+        last = f"; {_end(before)}" if before is not None and before.get("exitCode") else ""
+        return f"container {state.get('name')} of image {image} waits: {waiting.get('reason')}{message}{last}"
     if ended is not None and ended.get("exitCode"):
-        return f"container {state.get('name')} ended with exit code {ended['exitCode']}"
-    if ended is None and not state.get("ready") and "running" in now and state.get("started", True):
-        return f"container {state.get('name')} runs, and is not ready"
+        return f"container {state.get('name')} {_end(ended)}"
+    if ended is None and not state.get("ready") and "running" in now:
+        last = f"; before, it {_end(before)}" if before is not None and before.get("exitCode") else ""
+        if last or state.get("started", True):
+            return f"container {state.get('name')} runs, and is not ready{last}"
     return ""
+
+
+def _end(ended: Object) -> str:
+    """Return how a container ended, with what it left to say (``terminationMessagePolicy``)."""
+    said = " ".join(str(ended.get("message") or "").split())
+    return f"ended with exit code {ended['exitCode']}" + (f": {said}" if said else "")

@@ -15,14 +15,14 @@ CHECK: Final = "/usr/lib/edgewright/check-inference"
 """Program of the node that asks a service for its health."""
 
 
-def placed(service: InferenceService, *, version: str) -> dict[str, Any]:
+def placed(service: InferenceService, *, version: str, beside: str = "") -> dict[str, Any]:
     """Return the service as plain data for roles; ``version`` is that of images built here.
 
-    Keys: ``name``, ``port``, ``exposure``, ``check`` (a command), ``golden``, ``image``, ``model_image``, ``images``,
-    ``models``, ``files``, ``folders``.
+    ``beside`` is a further image that its runtime needs for it. Keys: ``name``, ``port``, ``exposure``, ``check`` (a
+    command), ``golden``, ``image``, ``model_image``, ``images``, ``models``, ``files``, ``folders``.
     """
     files = {path: source for model in service.models for path, source in model_artifacts(service.name, model).items()}
-    images = [image for image in (service.image, service.model_image) if image]
+    images = dict.fromkeys(image for image in (service.image, service.model_image, beside) if image)
     return {
         "name": service.name,
         "port": service.port,

@@ -97,97 +97,19 @@ differences:
   elements: str
 """
 
-import http.client
-import json
 import math
 import time
-import urllib.error
-import urllib.request
 from typing import Any
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.edgewright.edge.plugins.module_utils.inference_client import InferenceClient, ProbeError
 from ansible_collections.edgewright.edge.plugins.module_utils.open_inference import differences, model_route
 
-_LONGEST_REQUEST = 30.0
-_PAUSE = 0.5
 
-
-class ProbeError(Exception):
-    """The service is not as it should be; the message says how."""
-
-
-class Service:
-    """A server that is asked until a deadline.
-
-    Args:
-        url: its root.
-        timeout: seconds; 0 asks once.
-    """
-
-    def __init__(self, url: str, timeout: int) -> None:
-        self._root = url.rstrip("/")
-        self._timeout = timeout
-        self._deadline = time.monotonic() + timeout
-        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
-
-    def wait_ready(self, route: str) -> None:
-        """Ask a route for readiness until it says yes.
-
-        Raises:
-            ProbeError: it did not in time; says what the last answer was.
-        """
-        while True:
-            try:
-                self.ask(route)
-            except ProbeError as error:
-                if time.monotonic() + _PAUSE >= self._deadline:
-                    waited = f" within {self._timeout} s" if self._timeout else ""
-                    raise ProbeError(f"not ready{waited}: {error}") from None
-                time.sleep(_PAUSE)
-            else:
-                return
-
-    def ask(self, route: str, question: dict[str, Any] | None = None) -> bytes:
-        """Return the body of the answer to a GET, or to a POST of ``question`` as JSON.
-
-        Raises:
-            ProbeError: no answer, or one that is not 200.
-        """
-        address = f"{self._root}/{route}"
-        body = None if question is None else json.dumps(question).encode()
-        request = urllib.request.Request(address, data=body, headers={"Content-Type": "application/json"})  # noqa: S310 (checked)
-        remaining = self._deadline - time.monotonic()
-        longest = _LONGEST_REQUEST if not self._timeout else max(1.0, min(_LONGEST_REQUEST, remaining))
-        try:
-            with self._opener.open(request, timeout=longest) as response:
-                return bytes(response.read())
-        except urllib.error.HTTPError as error:
-            with error:
-                raise ProbeError(f"{address} answered {error.code}: {_told(error.read(2000))}") from None
-        except (OSError, http.client.HTTPException) as error:
-            raise ProbeError(f"{address} gave no answer ({getattr(error, 'reason', error)})") from None
-
-
-def _told(body: bytes) -> str:
-    """Return what a refusal says: the protocol's ``{"error": …}``, or the body as it is."""
-    text = body.decode(errors="replace").strip()
-    try:
-        told = json.loads(text)
-    except ValueError:
-        return text[:300] or "nothing"
-    return str(told["error"]) if isinstance(told, dict) and "error" in told else text[:300]
-
-
-def _infer(service: Service, route: str, parameters: dict[str, Any]) -> dict[str, Any]:
+def _infer(service: InferenceClient, route: str, parameters: dict[str, Any]) -> dict[str, Any]:
     started = time.monotonic()
-    body = service.ask(f"{route}/infer", {"inputs": parameters["inputs"]})
+    answer = service.infer(route, parameters["inputs"])
     seconds = round(time.monotonic() - started, 6)
-    try:
-        answer = json.loads(body)
-    except ValueError:
-        raise ProbeError(f"the answer is not JSON: {body[:200].decode(errors='replace')}") from None
-    if not isinstance(answer, dict):
-        raise ProbeError("the answer is not a JSON object")
     result: dict[str, Any] = {"seconds": seconds, "outputs": answer.get("outputs", [])}
     if "model_version" in answer:
         result["model_version"] = str(answer["model_version"])
@@ -233,7 +155,7 @@ def main() -> None:
         module.fail_json(msg=refusal)
     result: dict[str, Any] = {}
     try:
-        service = Service(parameters["url"], parameters["timeout"])
+        service = InferenceClient(parameters["url"], parameters["timeout"])
         service.wait_ready("v2/health/ready")
         if parameters["model"]:
             route = model_route(parameters["model"], parameters["version"])

@@ -13,6 +13,7 @@ short_description: Have a Deployment replace its pods, and wait until it has
 description:
   - Sets an annotation of the Deployment's pod template to O(stamp), whereupon Kubernetes makes new pods as the
     Deployment's strategy says; with C(RollingUpdate), an old pod goes when a new one is ready.
+  - When time is over, it fails and says which pods are not ready and why.
   - For what pods read when they start and the template does not name, such as files of a node.
 requirements:
   - python3-kubernetes
@@ -64,7 +65,7 @@ path:
   type: str
 """
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
 from ansible_collections.edgewright.edge.plugins.module_utils.deployment_rollout import (
@@ -78,6 +79,10 @@ from ansible_collections.edgewright.edge.plugins.module_utils.kubernetes_api imp
     ApiError,
     Deadline,
 )
+from ansible_collections.edgewright.edge.plugins.module_utils.kubernetes_readiness import unready_pods
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
     "name": {"type": "str", "required": True},
@@ -103,12 +108,18 @@ def roll_out(api: Api, path: str, parameters: dict[str, Any], *, check: bool) ->
     if before != after:
         api.patch(path, {"spec": {"template": {"metadata": {"annotations": {STAMP_ANNOTATION: after}}}}})
     deadline = Deadline(parameters["timeout"])
-    while lack := unfinished(api.get(path) or {}):
+    while lack := unfinished(newest := api.get(path) or {}):
         if not deadline.wait():
-            raise ApiError(
-                0, f"{path}: {lack} after {parameters['timeout']} s; the pods that answered before answer still"
-            )
+            told = [f"{lack} after {parameters['timeout']} s; the pods that answered before answer still"]
+            raise ApiError(0, f"{path}: " + "; ".join([*told, *_unready(api, newest, parameters["namespace"])]))
     return {"changed": before != after, "diff": {"before": f"{before}\n", "after": f"{after}\n"}}
+
+
+def _unready(api: Api, deployment: Mapping[str, Any], namespace: str) -> list[str]:
+    """Return the Deployment's pods that are not ready, and why."""
+    wanted = deployment.get("spec", {}).get("selector", {}).get("matchLabels") or {}
+    pods = api.list(f"/api/v1/namespaces/{namespace}/pods")
+    return unready_pods([pod for pod in pods if wanted.items() <= (pod["metadata"].get("labels") or {}).items()])
 
 
 def main() -> None:

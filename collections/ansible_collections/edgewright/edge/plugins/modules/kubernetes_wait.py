@@ -65,6 +65,10 @@ options:
         description: Types of its conditions and the status of each.
         type: dict
         default: {}
+      rollout:
+        description: Whether it is a Deployment all of whose pods should be of its newest form.
+        type: bool
+        default: false
   namespaces:
     description: Namespaces whose pods may be what keeps the objects from being ready.
     type: list
@@ -142,6 +146,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
             "namespace": {"type": "str", "default": ""},
             "status": {"type": "dict", "default": {}},
             "conditions": {"type": "dict", "default": {}},
+            "rollout": {"type": "bool", "default": False},
         },
     },
     "namespaces": {"type": "list", "elements": "str", "default": []},

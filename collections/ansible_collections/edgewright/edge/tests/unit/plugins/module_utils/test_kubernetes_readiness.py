@@ -136,3 +136,33 @@ def test_of_hundreds_of_pods_the_first_are_told():
     told = unready_pods([pod(f"p-{number}", waiting) for number in range(100)])
     assert len(told) == 13
     assert told[-1] == "and 88 more"
+
+
+def test_a_rollout_is_over_when_all_pods_are_new():
+    expected = Expectation(
+        "deployments.apps", "v1", "shelf", "edgewright", conditions={"Available": "True"}, rollout=True
+    )
+    status = {"observedGeneration": 2, "replicas": 1, "updatedReplicas": 1, "availableReplicas": 1}
+    status["conditions"] = [{"type": "Available", "status": "True"}]
+    deployment = {"metadata": {"generation": 2}, "spec": {"replicas": 1}, "status": status}
+    assert unmet(expected, deployment) == []
+    status["replicas"] = 2
+    assert unmet(expected, deployment) == [
+        "deployments.apps edgewright/shelf: 1 old pods are still there, and those of before answer as long"
+    ]
+
+
+def test_what_a_container_left_to_say_is_told():
+    ended = {"terminated": {"exitCode": 1, "message": "The golden set is answered otherwise:\n y is 4, expected 3\n"}}
+    backoff = {"waiting": {"reason": "CrashLoopBackOff", "message": "back-off 10s"}}
+    said = "ended with exit code 1: The golden set is answered otherwise: y is 4, expected 3"
+    image = "quay.io/kubevirt/golden:v1.9.0"
+    for state, words in (
+        ({"state": backoff, "lastState": ended}, f"of image {image} waits: CrashLoopBackOff (back-off 10s); {said}"),
+        ({"state": ended}, said),
+        (
+            {"state": {"running": {}}, "lastState": ended, "started": False},
+            f"runs, and is not ready; before, it {said}",
+        ),
+    ):
+        assert unready_pods([pod("a", {"name": "golden", **state})]) == [f"pod kubevirt/a: container golden {words}"]

@@ -12,7 +12,6 @@ from ansible_collections.edgewright.edge.plugins.filter.kubernetes_inference_ser
 )
 from ansible_collections.edgewright.edge.plugins.filter.kubevirt_virtual_machines import kubevirt_virtual_machines
 from ansible_collections.edgewright.edge.plugins.module_utils.accelerator import Accelerator
-from ansible_collections.edgewright.edge.plugins.module_utils.golden_case import GoldenCase
 from ansible_collections.edgewright.edge.plugins.module_utils.inference_model import Model
 from ansible_collections.edgewright.edge.plugins.module_utils.inference_probes import Probes
 from ansible_collections.edgewright.edge.plugins.module_utils.inference_service import (
@@ -206,8 +205,9 @@ def test_a_service_is_as_restricted_as_with_podman():
         "readOnlyRootFilesystem": True,
     }
     assert pod["automountServiceAccountToken"] is False
-    assert container["volumeMounts"][0] == {"name": "models", "mountPath": "/models", "readOnly": True}
-    assert pod["volumes"][0]["hostPath"] == {"path": "/var/lib/edgewright/models/file-type", "type": "Directory"}
+    assert container["volumeMounts"][0] == {"name": "models-0", "mountPath": "/models/magika/1", "readOnly": True}
+    folder = "/var/lib/edgewright/models/file-type/magika/1"
+    assert pod["volumes"][0] == {"name": "models-0", "hostPath": {"path": folder, "type": "Directory"}}
 
 
 def test_processors_are_shared_and_memory_is_not():
@@ -281,7 +281,7 @@ def test_a_machine_without_interfaces_gets_none():
     assert (spec["domain"]["devices"]["autoattachPodInterface"], spec["networks"]) == (False, [])
 
 
-@pytest.mark.parametrize("port", [6443, 10250, 5000, 30000, 32767])
+@pytest.mark.parametrize("port", [6443, 10250, 5000, 30086, 32767])
 def test_a_port_of_k3s_is_refused(port):
     (problem,) = refusals(dataclasses.replace(SERVICE, port=port), where="s[0]")
     assert str(problem).startswith("s[0].port: belongs to k3s")
@@ -293,10 +293,9 @@ def test_a_name_that_is_none_for_a_service_of_kubernetes_is_refused():
 
 
 def test_what_only_podman_needs_is_refused():
-    golden = GoldenCase("magika", None, (), ())
-    wrong = dataclasses.replace(SERVICE, exposure="internal", rolling_ports=(1, 2), golden=(golden,))
+    wrong = dataclasses.replace(SERVICE, exposure="internal", rolling_ports=(1, 2))
     told = [str(problem).split(": ")[0] for problem in refusals(wrong, where="s[0]")]
-    assert told == ["s[0].rolling_ports", "s[0].golden"]
+    assert told == ["s[0].rolling_ports"]
 
 
 def test_the_cluster_runs_a_workload_once_where_it_is_declared():

@@ -49,6 +49,17 @@ def test_a_rollout_that_does_not_end_is_told(cluster, kubeconfig, run_module):
     result = rollout(run_module, kubeconfig, timeout=1)
     assert result["failed"]
     assert f"{PATH}: 1 of 2 pods are new after 1 s" in result["msg"]
+    ended = {"exitCode": 1, "message": "The golden set is answered otherwise: y is 4, expected 3"}
+    for name, label in (("shelf-1", "shelf"), ("other-1", "other")):
+        cluster.add(
+            f"/api/v1/namespaces/edgewright/pods/{name}",
+            metadata={"name": name, "namespace": "edgewright", "labels": {"app.kubernetes.io/name": label}},
+            status={"containerStatuses": [{"name": "golden", "state": {"terminated": ended}}]},
+        )
+    cluster.objects[PATH]["spec"]["selector"] = {"matchLabels": {"app.kubernetes.io/name": "shelf"}}
+    message = rollout(run_module, kubeconfig, timeout=1)["msg"]
+    assert "pod edgewright/shelf-1: container golden ended with exit code 1: The golden set is answered" in message
+    assert "other-1" not in message
 
 
 def test_a_deployment_that_is_not_there_is_told(kubeconfig, run_module):
