@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.edgewright.edge.plugins.module_utils.artifact_source import image_of
 from ansible_collections.edgewright.edge.plugins.module_utils.errors import Problem, Problems
+from ansible_collections.edgewright.edge.plugins.module_utils.image_name import ImageName
 from ansible_collections.edgewright.edge.plugins.module_utils.inference_model import model_artifacts
 from ansible_collections.edgewright.edge.plugins.module_utils.site import SiteVariables, parse_site
 from ansible_collections.edgewright.edge.plugins.module_utils.virtual_machine import DISK_OWNERS, disk_path
@@ -104,7 +105,7 @@ def pipeline(site: Site, lock: Lock, store: Store, *, version: str, vault_passwo
         EdgeError: the inventory, or something of it that the lock does not pin.
     """
     hosts = {host.name: parse_site(host.variables) for host in site.hosts}
-    _refuse_archived_images(site, hosts)
+    _refuse_archived_images(site, hosts, lock)
     tools = ToolsTree(lock, store)
     rootfs = Rootfs(lock, store)
     runtime = runtime_of(site)
@@ -116,7 +117,11 @@ def pipeline(site: Site, lock: Lock, store: Store, *, version: str, vault_passwo
     unpacked = _container_disks(hosts, lock, store, tools)
     # Manifests behind a URL may name the image of a disk too: what they say is not looked at here.
     left_out = frozenset() if _has_remote_manifests(hosts) else frozenset(request.disks)
-    kept = ImageRegistry(lock, store, images, left_out) if runtime == "k3s" else ImageStore(images, tools)
+    kept = (
+        ImageRegistry(lock, store, images, left_out)
+        if runtime == "k3s"
+        else ImageStore(lock, store, images, tools, left_out)
+    )
     root = RootImage(site, install, layers, kept, tools, version)
     uki = Uki(root, Initrd(rootfs), tools)
     storage = next(iter(hosts.values())).storage
@@ -153,8 +158,8 @@ def _has_remote_manifests(hosts: dict[str, SiteVariables]) -> bool:
     return any(not source.startswith("file:") for platform in platforms for source in platform.manifests)
 
 
-def _refuse_archived_images(site: Site, hosts: dict[str, SiteVariables]) -> None:
-    """Raise for images of registries on podman: their archives reach live nodes, and no image of a node.
+def _refuse_archived_images(site: Site, hosts: dict[str, SiteVariables], lock: Lock) -> None:
+    """Raise for images that only an archive brings: it reaches live nodes, and no image of a node.
 
     Raises:
         EdgeError: all of them.
@@ -165,14 +170,16 @@ def _refuse_archived_images(site: Site, hosts: dict[str, SiteVariables]) -> None
             continue
         for number, service in enumerate(variables.inference_services):
             for key, image in (("image", service.image), ("model_image", service.model_image)):
-                if image and not image.startswith("build:"):
-                    problems.add(
-                        site.where(name, f"edge_inference_services[{number}].{key}"),
-                        "comes from a registry, and a podman node's image has only what is made here",
-                        found=image,
-                        expected="build:containers/<name>",
-                        remedy="Make it a container of your own, or deliver the site over SSH with playbooks/site.yml.",
-                    )
+                if not image or image.startswith("build:") or str(ImageName.parse(image)) in lock.images:
+                    continue
+                problems.add(
+                    site.where(name, f"edge_inference_services[{number}].{key}"),
+                    "comes by an archive of its own, and a node's image has only what the lock pins",
+                    found=image,
+                    expected="an image that the lock pins",
+                    remedy="Take it out of inference_services__image_archives and run 'edgewright lock', or deliver the"
+                    " site over SSH with playbooks/site.yml.",
+                )
     problems.found = list(dict.fromkeys(problems.found))
     problems.raise_if_any()
 

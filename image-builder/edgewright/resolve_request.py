@@ -69,8 +69,8 @@ def request_of(site: Site) -> Request:
     """Read what a site asks for out of its inventory and of the recipes it uses.
 
     Raises:
-        EdgeError: images that would have to come from a registry on a site that takes none, unreadable recipes and
-            manifests, an ``edge_kubernetes`` or ``edge_mirrors`` with mistakes; all of them.
+        EdgeError: images without a full name, unreadable recipes and manifests, an ``edge_kubernetes`` or
+            ``edge_mirrors`` with mistakes; all of them.
     """
     problems = Problems()
     artifacts: dict[str, str] = {}
@@ -84,16 +84,8 @@ def request_of(site: Site) -> Request:
         elif not needs_no_pin(source) and volume == LOCAL:  # a data volume's file comes from its server
             artifacts.setdefault(source, where)
     for where, image, archived in _images(site):
+        # On podman an archive stands for the image; on k3s it is there besides.
         if needs_no_pin(image) or (archived and not kubernetes.wanted):
-            continue
-        if not kubernetes.wanted:
-            problems.add(
-                where,
-                "this site's runtime takes no container images from a registry",
-                found=image,
-                expected="build:containers/NAME, an image with an archive, or edge_runtime: k3s",
-                remedy=f"Give its archive: inference_services__image_archives: {{'{image}': PATH}}.",
-            )
             continue
         try:
             images.setdefault(str(ImageName.parse(image)), where)

@@ -13,7 +13,7 @@ from edgewright.pipeline import pipeline, state_files
 from edgewright.resolve_request import request_of
 from edgewright.site import load_site
 from edgewright.store import Store
-from edgewright.trees import package_trees
+from edgewright.trees import package_trees, recipes
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,18 +76,29 @@ def test_all_files_of_a_model_are_on_the_state_partition_and_pinned(tmp_path: Pa
     assert set(request_of(site).artifacts) == {"file:labels.txt", "file:m.xml"}
 
 
-def test_an_image_of_a_registry_reaches_podman_by_its_archive_only(tmp_path: Path) -> None:
-    site = written(tmp_path, edge_inference_services=[SERVICE])
-    with pytest.raises(EdgeError, match="inference_services__image_archives"):
-        request_of(site)
-    with pytest.raises(EdgeError, match=r"\[0\]\.image: comes from a registry.*found docker\.io/openvino"):
-        pipeline(site, Lock(), Store(tmp_path / "store"), version="1", vault_password_file=None)
+def test_an_image_of_a_registry_is_pinned_for_podman_too(tmp_path: Path) -> None:
+    site = written(tmp_path, edge_inference_services=[{**SERVICE, "model_image": "registry.lan/models/m:5"}])
+    assert set(request_of(site).images) == {SERVICE["image"], "registry.lan/models/m:5"}
 
 
-def test_an_image_with_an_archive_needs_no_pin(tmp_path: Path) -> None:
+def test_an_image_with_an_archive_needs_no_pin_and_is_in_no_image_of_a_node(tmp_path: Path) -> None:
     archives = {SERVICE["image"]: "ovms.tar"}
     site = written(tmp_path, edge_inference_services=[SERVICE], inference_services__image_archives=archives)
     assert request_of(site).images == {}
+    with pytest.raises(EdgeError, match=r"\[0\]\.image: comes by an archive of its own.*found docker\.io/openvino"):
+        pipeline(site, Lock(), Store(tmp_path / "store"), version="1", vault_password_file=None)
+
+
+def test_a_golden_set_on_k3s_is_asked_by_an_image_that_is_made_here(tmp_path: Path) -> None:
+    case = {"model": "m", "inputs": [], "outputs": []}
+    sites = {}
+    for runtime, golden in (("podman", [case]), ("k3s", [case]), ("k3s", [])):
+        folder = tmp_path / f"{runtime}{len(golden)}"
+        folder.mkdir()
+        service = {**SERVICE, "golden": golden}
+        sites[folder.name] = written(folder, edge_inference_services=[service], edge_runtime=runtime)
+    made = {name: recipes(site, "containers") for name, site in sites.items()}
+    assert made == {"podman1": (), "k3s1": ("inference-server",), "k3s0": ()}
 
 
 @pytest.mark.parametrize(("ports", "has_proxy"), [([], False), ([18080, 18081], True)])
