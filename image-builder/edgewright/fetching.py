@@ -16,7 +16,7 @@ from edgewright.exits import NeedsNetworkError
 from edgewright.image_fetching import fetch_images, missing_images
 from edgewright.image_places import ImagePlaces
 from edgewright.repository import control
-from edgewright.sources.artifacts import extract_member, local_file
+from edgewright.sources.artifacts import extract_member, take_local
 from edgewright.tools.skopeo import Registries
 from edgewright.url_places import UrlPlaces
 
@@ -160,7 +160,7 @@ class Fetching:
     def _take_local_files(self) -> None:
         for artifact in self._lock.artifacts.values():
             if not artifact.urls and not self._store.has(artifact.digest):
-                self._store.add_file(local_file(artifact.source, artifact.source, self._inventory), artifact.digest)
+                take_local(artifact, self._inventory, self._store)
 
     def _unpack(self, artifact: Artifact) -> None:
         archive = self._store.path(artifact.archive_digest)

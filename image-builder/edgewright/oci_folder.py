@@ -39,11 +39,7 @@ def find(layout: Path, reference: str, tag: str) -> str:
     Raises:
         Permanent: nothing, or the index cannot be read.
     """
-    try:
-        index: Any = json.loads((layout / "index.json").read_bytes())
-        entries = [entry for entry in index["manifests"] if isinstance(entry, dict)]
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise Permanent(f"{layout}/index.json cannot be read ({error})") from None
+    entries = _entries(layout)
     for names in ((reference,), (tag,)):
         for entry in entries:
             annotations = entry.get("annotations") or {}
@@ -51,6 +47,27 @@ def find(layout: Path, reference: str, tag: str) -> str:
             if {annotations.get(IMAGE_NAME), annotations.get(REF_NAME)} & set(names) and isinstance(digest, str):
                 return digest
     raise Permanent(f"{layout} has no image {reference}")
+
+
+def only(layout: Path) -> str:
+    """Return the digest (``sha256:<hex>``) of the only thing that a layout's index has.
+
+    Raises:
+        Permanent: it has several or none, or cannot be read.
+    """
+    digests = {digest for entry in _entries(layout) if isinstance(digest := entry.get("digest"), str)}
+    if len(digests) != 1:
+        tags = sorted(str((entry.get("annotations") or {}).get(REF_NAME)) for entry in _entries(layout))
+        raise Permanent(f"{layout} has not one thing but {len(digests)}; name its tag ({', '.join(tags)})")
+    return digests.pop()
+
+
+def _entries(layout: Path) -> list[dict[str, Any]]:
+    try:
+        index: Any = json.loads((layout / "index.json").read_bytes())
+        return [entry for entry in index["manifests"] if isinstance(entry, dict)]
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise Permanent(f"{layout}/index.json cannot be read ({error})") from None
 
 
 def blob_path(layout: Path, digest: str) -> Path:

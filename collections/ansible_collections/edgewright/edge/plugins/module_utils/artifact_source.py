@@ -12,10 +12,13 @@ from ansible_collections.edgewright.edge.plugins.module_utils.fields import Unfi
 from ansible_collections.edgewright.edge.plugins.module_utils.image_name import ImageName
 from ansible_collections.edgewright.edge.plugins.module_utils.names import label
 
-_FORMS: Final = "build:, pypi:, http://, https://, docker:// or file:"
+_FORMS: Final = "build:, pypi:, http://, https://, docker://, file: or modelpack:"
 DOCKER: Final = "docker://"
 """How the source of a container image begins."""
 _PYPI_FORM: Final = "pypi:<name>==<version>#<path in the wheel>"
+_PACK_FORM: Final = "modelpack:<folder in the inventory>[:<tag>][#<path in the pack>]"
+_MODEL_FORMS: Final = f"{_PYPI_FORM}, {_PACK_FORM}, a URL or file:<path>"
+_TAG: Final = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}", re.ASCII)
 # PEP 508 names; PEP 440 public versions without wildcards.
 _PROJECT: Final = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?", re.ASCII)
 _VERSION: Final = re.compile(
@@ -79,7 +82,23 @@ class RegistrySource:
         return f"{DOCKER}{self.image}"
 
 
-ArtifactSource: TypeAlias = BuildSource | PypiSource | UrlSource | FileSource | RegistrySource
+@dataclass(frozen=True)
+class ModelPackSource:
+    """One file of a ModelPack, an OCI layout below the inventory folder: ``modelpack:<folder>[:<tag>][#<path>]``.
+
+    Without a tag it is the only pack of the layout; without a path, the pack's only file of weights.
+    """
+
+    folder: str
+    tag: str = ""
+    member: str = ""
+
+    def __str__(self) -> str:
+        tag, member = f":{self.tag}" if self.tag else "", f"#{self.member}" if self.member else ""
+        return f"modelpack:{self.folder}{tag}{member}"
+
+
+ArtifactSource: TypeAlias = BuildSource | PypiSource | UrlSource | FileSource | RegistrySource | ModelPackSource
 
 
 def parse_source(value: object) -> ArtifactSource:
@@ -102,7 +121,9 @@ def parse_source(value: object) -> ArtifactSource:
         return RegistrySource(_image(rest))
     if scheme == "file":
         return FileSource(_relative(rest, what="the path of a file source", expected="file:<path in the inventory>"))
-    known = ("build", "pypi", "http", "https", "docker", "file")
+    if scheme == "modelpack":
+        return _pack(rest)
+    known = ("build", "pypi", "http", "https", "docker", "file", "modelpack")
     raise UnfitError(f"has the unknown scheme '{scheme}:'", expected=_FORMS, remedy=nearest(scheme, known))
 
 
@@ -110,11 +131,13 @@ def guest_disk(value: object) -> str:
     """Accept a source that can be a virtual machine's disk.
 
     Raises:
-        UnfitError: no source, or one that builds a container.
+        UnfitError: no source, or one of something else.
     """
     source = parse_source(value)
     if isinstance(source, BuildSource) and source.kind != "guests":
         raise UnfitError("builds a container, not a disk", expected="build:guests/<name> or a disk image")
+    if isinstance(source, ModelPackSource):
+        raise UnfitError("holds models, and no disk", expected="build:guests/<name> or a disk image")
     return str(source)
 
 
@@ -131,12 +154,10 @@ def model_file(value: object) -> str:
     """
     source = parse_source(value)
     if isinstance(source, BuildSource):
-        raise UnfitError("builds an image, not a model", expected=f"{_PYPI_FORM}, a URL or file:<path>")
+        raise UnfitError("builds an image, not a model", expected=_MODEL_FORMS)
     if isinstance(source, RegistrySource):
         raise UnfitError(
-            "is an image, not a model",
-            expected=f"{_PYPI_FORM}, a URL or file:<path>",
-            remedy="Give the service 'model_image' with it.",
+            "is an image, not a model", expected=_MODEL_FORMS, remedy="Give the service 'model_image' with it."
         )
     return str(source)
 
@@ -156,6 +177,19 @@ def _pypi(rest: str) -> PypiSource:
     if not pin or not _VERSION.fullmatch(version):
         raise UnfitError("names no exact version", expected=_PYPI_FORM, remedy="Pin one version with '=='.")
     return PypiSource(project, version, _relative(member, what="the part after '#'", expected=_PYPI_FORM))
+
+
+def _pack(rest: str) -> ModelPackSource:
+    place, mark, member = rest.partition("#")
+    folder, colon, tag = place.rpartition(":")
+    if not colon:
+        folder, tag = place, ""
+    folder = _relative(folder, what="the folder of a model pack", expected=_PACK_FORM)
+    if colon and _TAG.fullmatch(tag) is None:
+        raise UnfitError("has a tag that is none", expected=_PACK_FORM)
+    if mark:
+        member = _relative(member, what="the part after '#'", expected=_PACK_FORM)
+    return ModelPackSource(folder, tag, member)
 
 
 def _url(source: str) -> UrlSource:

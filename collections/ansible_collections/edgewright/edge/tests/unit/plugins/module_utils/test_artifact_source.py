@@ -4,6 +4,7 @@ import pytest
 from ansible_collections.edgewright.edge.plugins.module_utils.artifact_source import (
     BuildSource,
     FileSource,
+    ModelPackSource,
     PypiSource,
     RegistrySource,
     UrlSource,
@@ -27,6 +28,8 @@ from ansible_collections.edgewright.edge.plugins.module_utils.image_name import 
         ("file:disks/till.qcow2", FileSource("disks/till.qcow2")),
         ("file:./a b", FileSource("./a b")),
         ("docker://quay.io/a/b:1", RegistrySource(ImageName("quay.io", "a/b", "1"))),
+        ("modelpack:models/shelf", ModelPackSource("models/shelf")),
+        ("modelpack:models/shelf:v1.5#a/model.onnx", ModelPackSource("models/shelf", "v1.5", "a/model.onnx")),
     ],
 )
 def test_sources_are_read_and_written_alike(written, expected):
@@ -54,6 +57,10 @@ def test_sources_are_read_and_written_alike(written, expected):
         ("file:/etc/passwd", "the path of a file source must be a relative path without '..'", ""),
         ("file:../x", "the path of a file source must be a relative path without '..'", ""),
         ("file:disks/", "the path of a file source must be a relative path without '..'", ""),
+        ("modelpack:/models", "the folder of a model pack must be a relative path without '..'", ""),
+        ("modelpack:a:5#../x", "the part after '#' must be a relative path without '..'", ""),
+        ("modelpack:a#", "the part after '#' must be a relative path without '..'", ""),
+        ("modelpack:a:b c", "has a tag that is none", ""),
         ("http:example.org", "is not the URL of a file", ""),
         ("https://example.org/", "is not the URL of a file", ""),
         ("https://example.org/a#b", "has a fragment or a space in it", ""),
