@@ -186,14 +186,14 @@ def _lock(inventory: Path, cache: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
 
 
-def test_lock_refuses_images_of_a_registry_with_line_and_remedy(tmp_path: Path) -> None:
+def test_lock_refuses_images_without_a_name_of_a_registry_with_line_and_remedy(tmp_path: Path) -> None:
     model = {"name": "m", "source": "https://models.invalid/m.onnx"}
-    service = {"name": "x", "image": "registry.invalid/server:1", "port": 8000, "models": [model]}
+    service = {"name": "x", "image": "registry.invalid/Server:1", "port": 8000, "models": [model]}
     inventory = _inventory(tmp_path / "site", edge_inference_services=[service])
     result = _lock(inventory, tmp_path / "cache")
     assert result.returncode == 2
-    assert "group_vars/all.yml:5: edge_inference_services[0].image: this site's runtime takes no" in result.stderr
-    assert "found registry.invalid/server:1" in result.stderr
+    assert "group_vars/all.yml:5: edge_inference_services[0].image: " in result.stderr
+    assert "found 'registry.invalid/Server:1'; expected build:containers/<name>, or <registry>" in result.stderr
     assert not (inventory / "site.lock.yml").exists()
 
 

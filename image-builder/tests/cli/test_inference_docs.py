@@ -42,6 +42,9 @@ def test_every_service_passes_the_check(
     for path in re.findall(r"file:([\w./-]+)", text):
         (tmp_path / "site" / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "site" / path).write_text("content")
+    for path in re.findall(r"modelpack:([\w./-]+)", text):
+        (tmp_path / "site" / path).mkdir(parents=True, exist_ok=True)
+        (tmp_path / "site" / path / "oci-layout").write_text("{}")
     done = edgewright("check", "-i", folder)
     if runtime == "k3s" and "rolling_ports" in text:
         assert done.returncode == 2
