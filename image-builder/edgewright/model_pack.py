@@ -145,12 +145,12 @@ def _layers(layout: Path, tag: str, where: str) -> list[Layer]:
     try:
         digest = oci_folder.find(layout, tag, tag) if tag else oci_folder.only(layout)
         manifest = _json(oci_folder.blob_path(layout, digest), digest, where)
-        config = manifest.get("config")
-        kinds = (manifest.get("artifactType"), config.get("mediaType") if isinstance(config, dict) else None)
+        config = found if isinstance(found := manifest.get("config"), dict) else {}
+        kinds = (manifest.get("artifactType"), config.get("mediaType"))
         if kinds != (_ARTIFACT_TYPE, _CONFIG_TYPE):
-            found = f"artifactType {kinds[0]}, configuration {kinds[1]}"
+            said = f"artifactType {kinds[0]}, configuration {kinds[1]}"
             expected = f"{_ARTIFACT_TYPE} and {_CONFIG_TYPE}"
-            raise EdgeError(Problem(where, "this is no ModelPack", found, expected, "Correct the folder or the tag."))
+            raise EdgeError(Problem(where, "this is no ModelPack", said, expected, "Correct the folder or the tag."))
         _json(oci_folder.blob_path(layout, str(config.get("digest"))), str(config.get("digest")), where)
     except Permanent as reason:
         raise EdgeError(Problem(where, "the pack cannot be had", str(reason), remedy=_WRONG)) from None

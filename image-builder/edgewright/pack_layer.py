@@ -77,7 +77,7 @@ def read_files(
 def _files(archive: tarfile.TarFile, wanted: str, where: str) -> Iterator[tuple[str, IO[bytes]]]:
     seen: set[str] = set()
     while (member := archive.next()) is not None:
-        archive.members.clear()  # it keeps all that it has read
+        archive.members.clear()  # type: ignore[attr-defined] # it would keep all that it has read
         name = _name(member.name, where)
         if member.isdir():
             continue
@@ -108,8 +108,8 @@ def _name(written: str, where: str) -> str:
 def _decompressed(path: Path, form: str) -> Iterator[_Readable]:
     if form == "tar+zstd":
         words = [find_program("zstd", "zstd"), "-dcq", "--", str(path)]
-        quiet = {"stdin": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-        with subprocess.Popen(words, stdout=subprocess.PIPE, **quiet) as process:
+        # What it has to say of the archive, its exit code says too.
+        with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
             output = cast("IO[bytes]", process.stdout)
             try:
                 yield output

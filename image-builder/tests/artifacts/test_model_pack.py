@@ -140,8 +140,8 @@ def test_a_pack_that_other_programs_have_copied_is_the_same(
     pack: Pack, inventory: Path, store: Store, reporter: Reporter
 ) -> None:
     # As ORAS names what it is given.
-    title = {"annotations": {"org.opencontainers.image.title": "model.onnx"}}
-    pack.add("5", pack.layer(MODEL, "raw", **title), pack.layer(GOOD, "tar", kind="weight.config"))
+    title = {"org.opencontainers.image.title": "model.onnx"}
+    pack.add("5", pack.layer(MODEL, "raw", annotations=title), pack.layer(GOOD, "tar", kind="weight.config"))
     target = f"oci:{inventory}/models/copied:six"
     subprocess.run(["skopeo", "--insecure-policy", "copy", f"oci:{pack.folder}:5", target], check=True)
     shutil.rmtree(pack.folder)

@@ -1,0 +1,152 @@
+"""Models change on a real k3s: the tests go on from each other, and from a cluster without a service."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import Any, Self
+
+from real_site import CHANGED, SCENARIO, WORKLOADS, kill_all, play, ready
+
+PORT = 30080
+INPUTS = [{"name": "x", "datatype": "FP32", "shape": [1, 2], "data": [1.5, -4]}]
+DOUBLE = {"name": "scaled", "version": 1, "source": "file:scaled-2.onnx"}
+TRIPLE = {"name": "scaled", "version": 2, "source": "file:scaled-3.onnx"}
+CASE = {"model": "scaled", "inputs": INPUTS, "outputs": [{"name": "y", "data": [3, -8]}]}
+SERVICE = {
+    "name": "shelf",
+    "image": "build:containers/inference-server",
+    "models": [DOUBLE],
+    "port": PORT,
+    "probes": {"period": 1},
+    "golden": [CASE],
+}
+# Asks again and again and writes what it was told last, and how often it was told nothing.
+ASKER = """
+import json, sys, time, urllib.request
+body = json.dumps({"inputs": json.loads(sys.argv[2])}).encode()
+address = f"http://127.0.0.1:{sys.argv[1]}/v2/models/scaled/infer"
+asked = lost = 0
+said = why = None
+while True:
+    try:
+        with urllib.request.urlopen(urllib.request.Request(address, body), timeout=30) as answer:
+            said = json.loads(answer.read())["outputs"][0]["data"]
+    except OSError as error:
+        lost, why = lost + 1, str(error)
+    asked += 1
+    with open("/run/asker.json", "w") as file:
+        json.dump({"asked": asked, "lost": lost, "said": said, "why": why}, file)
+    time.sleep(0.02)
+"""
+
+
+class Asker:
+    """A client on the node, for as long as the block lasts."""
+
+    def __init__(self, host: Any) -> None:
+        self.host = host
+
+    def __enter__(self) -> Self:
+        self.host.check_output(
+            "systemd-run --collect --unit asker python3 -c %s %s %s", ASKER, str(PORT), json.dumps(INPUTS)
+        )
+        self.until(lambda told: told["asked"] > 5)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.host.run("systemctl stop asker; rm -f /run/asker.json")
+
+    def told(self) -> dict[str, Any]:
+        text = self.host.run("cat /run/asker.json").stdout
+        return json.loads(text) if text.endswith("}") else {"asked": 0, "lost": 0, "said": None, "why": None}
+
+    def until(self, condition: Any, seconds: float = 240) -> None:
+        end = time.monotonic() + seconds
+        while not condition(told := self.told()):
+            assert time.monotonic() < end, told
+            time.sleep(0.5)
+
+
+def pods(host: Any) -> dict[str, bool]:
+    """Return the names of the service's pods, and whether each is ready."""
+    listed = json.loads(host.check_output("kubectl -n edgewright get pods -l app.kubernetes.io/name=shelf -o json"))
+    return {
+        pod["metadata"]["name"]: any(
+            condition["type"] == "Ready" and condition["status"] == "True" for condition in pod["status"]["conditions"]
+        )
+        for pod in listed["items"]
+        if "deletionTimestamp" not in pod["metadata"]
+    }
+
+
+def test_a_service_answers_at_a_port_of_kubernetes_once_its_golden_set_is_right(host: Any) -> None:
+    CHANGED["edge_inference_services"] = [SERVICE]
+    CHANGED["inference_services__image_archives"] = {SERVICE["image"]: f"{SCENARIO}/inference-server.tar"}
+    play(WORKLOADS)
+    assert list(pods(host).values()) == [True]
+    with Asker(host) as asker:
+        assert asker.told()["said"] == [3.0, -8.0]
+    assert play(WORKLOADS).changed == 0
+
+
+def test_a_model_that_answers_otherwise_gets_no_request_and_the_old_one_stays(host: Any) -> None:
+    (old,) = pods(host)
+    CHANGED["edge_inference_services"] = [{**SERVICE, "models": [TRIPLE]}]
+    with Asker(host) as asker:
+        run = play(WORKLOADS, "-e", "inference_services__ready_timeout=40", fails=True)
+        assert "golden[0], model scaled: output 'y' value 0 is 4.5, expected 3" in run.output
+        assert asker.told()["lost"] == 0, asker.told()
+        assert asker.told()["said"] == [3.0, -8.0]
+    found = pods(host)
+    assert found.pop(old) is True
+    assert list(found.values()) == [False]
+
+
+def test_the_old_one_comes_back_after_a_power_cut(host: Any) -> None:
+    kill_all(host)
+    time.sleep(1)
+    ready(host)
+    with Asker(host) as asker:
+        asker.until(lambda told: told["said"] is not None)
+        time.sleep(30)
+        assert asker.told()["said"] == [3.0, -8.0]
+
+
+def test_a_model_that_answers_right_takes_over_without_a_lost_request(host: Any) -> None:
+    CHANGED["edge_inference_services"] = [
+        {**SERVICE, "models": [TRIPLE], "golden": [{**CASE, "outputs": [{"name": "y", "data": [4.5, -12]}]}]}
+    ]
+    with Asker(host) as asker:
+        asker.until(lambda told: told["said"] is not None)
+        before = asker.told()["lost"]
+        play(WORKLOADS)
+        asker.until(lambda told: told["said"] == [4.5, -12.0])
+        assert asker.told()["lost"] == before, asker.told()
+    assert list(pods(host).values()) == [True]
+    assert host.check_output("ls /var/lib/edgewright/models/shelf/scaled") == "2"
+
+
+def test_a_server_that_was_restarted_is_asked_again(host: Any) -> None:
+    status = "kubectl -n edgewright get pods -l app.kubernetes.io/name=shelf -o jsonpath='{.items[0].status}'"
+
+    def restarts() -> dict[str, int]:
+        states = json.loads(host.check_output(status))["containerStatuses"]
+        return {state["name"]: state["restartCount"] for state in states}
+
+    before = restarts()
+    server = "pgrep -f 'inference_server( |$)' | head -1"
+    host.check_output("kill -9 %s", host.check_output(server))
+    end = time.monotonic() + 120
+    while not all(restarts()[name] > before[name] for name in ("server", "golden")) or list(pods(host).values()) != [
+        True
+    ]:
+        assert time.monotonic() < end, restarts()
+        time.sleep(1)
+
+
+def test_nothing_of_it_is_left(host: Any) -> None:
+    CHANGED["edge_inference_services"] = []
+    CHANGED["inference_services__image_archives"] = {}
+    play(WORKLOADS)
+    assert pods(host) == {}
