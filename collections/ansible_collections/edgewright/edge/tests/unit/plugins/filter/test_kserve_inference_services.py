@@ -26,6 +26,8 @@ SERVICE = {
 }
 CARD = {"resource": "nvidia.com/gpu", "runtime_class": "nvidia", "groups": [992]}
 IMAGE = {"model_image": "registry.lan/models/m:1", "models": [{"name": "m"}]}
+CASE_INPUT = {"name": "x", "datatype": "FP32", "shape": [1], "data": [1]}
+GOLDEN = {"golden": [{"model": "m", "inputs": [CASE_INPUT], "outputs": [{"name": "y", "data": [2]}]}]}
 PLURALS = {"ServingRuntime": "servingruntimes", "InferenceService": "inferenceservices"}
 
 
@@ -46,7 +48,9 @@ def refused_unknown(schema):
     return closed
 
 
-@pytest.mark.parametrize("changes", [{}, {"accelerator": CARD}, IMAGE], ids=["plain", "accelerator", "image"])
+@pytest.mark.parametrize(
+    "changes", [{}, {"accelerator": CARD}, IMAGE, GOLDEN], ids=["plain", "accelerator", "image", "golden"]
+)
 def test_kserve_knows_every_field(changes):
     folder = os.environ.get("EDGEWRIGHT_KSERVE_CRDS")
     if not folder:
@@ -70,7 +74,9 @@ def test_the_rest_is_valid_for_kubernetes():
         validate(objects[kind])
 
 
-@pytest.mark.parametrize("changes", [{}, {"accelerator": CARD}, IMAGE], ids=["plain", "accelerator", "image"])
+@pytest.mark.parametrize(
+    "changes", [{}, {"accelerator": CARD}, IMAGE, GOLDEN], ids=["plain", "accelerator", "image", "golden"]
+)
 def test_kserve_s_server_is_the_one_that_runs_without_it(changes):
     """The pod that KServe puts together of runtime and predictor is that of the Deployment."""
     objects = rendered(**changes)
@@ -83,10 +89,10 @@ def test_kserve_s_server_is_the_one_that_runs_without_it(changes):
         "topologySpreadConstraints",
     }  # fmt: skip
     both = {key: value for key, value in {**runtime, **predictor}.items() if key not in of_kserve}
-    (container,) = both["containers"]
-    assert container.pop("name") == "kserve-container"
-    (server,) = pod["containers"]
-    assert server.pop("name") == "server"
+    assert both["containers"][0].pop("name") == "kserve-container"
+    assert pod["containers"][0].pop("name") == "server"
+    annotations = deployment["spec"]["template"]["metadata"].get("annotations")
+    assert both.pop("annotations", None) == annotations
     pod.pop("topologySpreadConstraints")
     assert both == pod
 
