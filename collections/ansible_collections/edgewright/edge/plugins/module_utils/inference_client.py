@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import json
+import ssl
 import time
 import urllib.error
 import urllib.request
@@ -32,14 +33,20 @@ class InferenceClient:
         url: its root.
         timeout: seconds from now; 0 asks once.
         longest: seconds that one answer may take.
+        authorities: file of certificate authorities (PEM) that vouch for it, instead of those that the system knows.
     """
 
-    def __init__(self, url: str, timeout: float, *, longest: float = _LONGEST_REQUEST) -> None:
+    def __init__(
+        self, url: str, timeout: float, *, longest: float = _LONGEST_REQUEST, authorities: str | None = None
+    ) -> None:
         self._root = url.rstrip("/")
         self._timeout = timeout
         self._longest = longest
         self._deadline = time.monotonic() + timeout
-        self._opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+        handlers: list[urllib.request.BaseHandler] = [urllib.request.ProxyHandler({})]
+        if url.startswith("https:"):
+            handlers.append(urllib.request.HTTPSHandler(context=ssl.create_default_context(cafile=authorities)))
+        self._opener = urllib.request.build_opener(*handlers)
 
     def wait_ready(self, route: str) -> None:
         """Ask a route for readiness until it says yes.

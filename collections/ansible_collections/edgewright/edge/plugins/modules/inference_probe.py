@@ -32,6 +32,11 @@ options:
     description: Root of the server, without C(/v2).
     type: str
     required: true
+  ca_path:
+    description:
+      - File of certificate authorities (PEM) that vouch for a server at C(https://), such as the site's own, instead of
+        those that the system knows.
+    type: path
   model:
     description: Name of a model. Without it only the server's own readiness is asked for.
     type: str
@@ -64,6 +69,11 @@ EXAMPLES = r"""
   edgewright.edge.inference_probe:
     url: http://127.0.0.1:8080
     timeout: 120
+
+- name: Server answers over TLS with a certificate of the site's own authority
+  edgewright.edge.inference_probe:
+    url: https://shelf.shop.example
+    ca_path: /etc/edgewright/ca.pem
 
 - name: Model answers as it did when it was trained
   edgewright.edge.inference_probe:
@@ -98,6 +108,7 @@ differences:
 """
 
 import math
+import ssl
 import time
 from typing import Any
 
@@ -140,6 +151,7 @@ def main() -> None:
     module = AnsibleModule(
         argument_spec={
             "url": {"type": "str", "required": True},
+            "ca_path": {"type": "path"},
             "model": {"type": "str"},
             "version": {"type": "str"},
             "inputs": {"type": "list", "elements": "dict"},
@@ -155,7 +167,7 @@ def main() -> None:
         module.fail_json(msg=refusal)
     result: dict[str, Any] = {}
     try:
-        service = InferenceClient(parameters["url"], parameters["timeout"])
+        service = InferenceClient(parameters["url"], parameters["timeout"], authorities=parameters["ca_path"])
         service.wait_ready("v2/health/ready")
         if parameters["model"]:
             route = model_route(parameters["model"], parameters["version"])
@@ -164,6 +176,8 @@ def main() -> None:
                 result = _infer(service, route, parameters)
     except ProbeError as error:
         module.fail_json(msg=str(error))
+    except (OSError, ssl.SSLError) as error:
+        module.fail_json(msg=f"ca_path: {parameters['ca_path']} cannot be read as certificates ({error})")
     if "differences" in result:
         module.fail_json(msg="The answer is not the expected one: " + "; ".join(result["differences"]), **result)
     module.exit_json(changed=False, **result)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import ssl
+import subprocess
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -64,11 +66,36 @@ def server():
 
 
 @pytest.fixture
+def over_tls(tmp_path):
+    """A server with a certificate that only its own file vouches for."""
+    made = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-days", "1"]
+    made += ["-subj", "/CN=box", "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", "key.pem", "-out", "ca.pem"]
+    subprocess.run(made, cwd=tmp_path, check=True, capture_output=True)
+    handler = type("Handler", (Doubler,), {"asked": []})
+    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as running:
+        context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        context.load_cert_chain(tmp_path / "ca.pem", tmp_path / "key.pem")
+        running.socket = context.wrap_socket(running.socket, server_side=True)
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        yield f"https://127.0.0.1:{running.server_port}", tmp_path
+        running.shutdown()
+
+
+@pytest.fixture
 def probe(run_module):
     return lambda **arguments: run_module("inference_probe", **{"timeout": 0, **arguments})
 
 
 X = {"name": "x", "datatype": "FP32", "shape": [2], "data": [1.0, 2.5]}
+
+
+def test_a_server_over_tls_is_believed_by_its_authority_only(probe, over_tls):
+    url, folder = over_tls
+    assert not probe(url=url, ca_path=str(folder / "ca.pem")).get("failed")
+    assert "CERTIFICATE_VERIFY_FAILED" in probe(url=url)["msg"]
+    for name in ("key.pem", "none.pem"):
+        message = probe(url=url, ca_path=str(folder / name))["msg"]
+        assert message.startswith(f"ca_path: {folder / name} cannot be read as certificates (")
 
 
 def test_a_ready_server_is_enough_without_a_model(probe, server):
