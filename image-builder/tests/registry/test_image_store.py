@@ -68,8 +68,7 @@ LAYERS = {
 @pytest.fixture
 def lock(make_image: Any, places: ImagePlaces, store: Store, reporter: Reporter) -> tuple[Lock, Any]:
     """Two images, pinned and fetched from a registry; one of Docker's media types and of three layers."""
-    make_image.tars = LAYERS
-    made = make_image("hub/lab/server", "1.0", layers=("base", "above", "top"), family="docker")
+    made = make_image("hub/lab/server", "1.0", layers=tuple(LAYERS.values()), family="docker")
     make_image("hub/lab/models", "5", layers=("model",))
     images = {name: resolve_image(name, name, PLATFORM, places, store) for name in (SERVER, MODELS)}
     fetch_images(images.values(), places, store, reporter)
@@ -141,6 +140,12 @@ def everything(folder: Path) -> bytes:
 
 def test_no_layer_needs_an_attribute_that_only_root_can_write(made: Path) -> None:
     assert b"overlay.opaque" not in everything(made)
+
+
+def test_an_image_that_only_a_disk_comes_from_is_not_in_it(stage: ImageStore, tmp_path: Path) -> None:
+    stage.left_out = frozenset([SERVER])
+    images = json.loads((built(stage, tmp_path / "first") / "overlay-images/images.json").read_text())
+    assert [each["names"] for each in images] == [[MODELS]]
 
 
 def test_it_is_the_same_twice(stage: ImageStore, made: Path, tmp_path: Path) -> None:
