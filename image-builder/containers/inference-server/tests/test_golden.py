@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -16,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import onnx_models
 import pytest
+import yaml
 from server_process import SOURCE, ServerProcess, tensor
 
 if TYPE_CHECKING:
@@ -30,6 +32,8 @@ RIGHT = {
     "tolerance": 1e-5,
 }
 WRONG = {**RIGHT, "outputs": [{"name": "y", "data": [3, 8]}]}
+RECIPE = SOURCE.parent / "container.yml"
+SHARED = "ansible_collections/edgewright/edge/plugins/module_utils"
 COLLECTIONS = SOURCE.parents[3] / "collections"
 
 
@@ -62,10 +66,14 @@ class Asked:
     def __init__(self, folder: Path, server: int, *cases: dict[str, Any], timeout: float = 10) -> None:
         self.port = free_port()
         (folder / "golden.json").write_text(json.dumps(cases))
+        # Of the project it has what its image has, and of Python what comes with it (-S).
+        for name in yaml.safe_load(RECIPE.read_text())["module_utils"]:
+            (folder / SHARED).mkdir(parents=True, exist_ok=True)
+            shutil.copy(COLLECTIONS / SHARED / f"{name}.py", folder / SHARED)
         words = [f"--url=http://127.0.0.1:{server}", f"--cases={folder}/golden.json", f"--port={self.port}"]
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "inference_server.golden", *words, f"--timeout={timeout}"],
-            env={**os.environ, "PYTHONPATH": f"{SOURCE}:{COLLECTIONS}"},
+            [sys.executable, "-S", "-m", "inference_server.golden", *words, f"--timeout={timeout}"],
+            env={**os.environ, "PYTHONPATH": f"{SOURCE}:{folder}"},
             stderr=subprocess.PIPE,
             text=True,
         )
