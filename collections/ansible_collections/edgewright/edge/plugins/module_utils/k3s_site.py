@@ -6,6 +6,7 @@ what it would refuse.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
@@ -16,7 +17,7 @@ from ansible_collections.edgewright.edge.plugins.module_utils.kubernetes_platfor
 from ansible_collections.edgewright.edge.plugins.module_utils.network import Network
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
 SERVERS: Final = "k3s_server"
 AGENTS: Final = "k3s_agent"
@@ -78,6 +79,7 @@ def check_cluster(
         return [*problems.found, *(replace(problem, where=f"{first}: {problem.where}") for problem in error.problems)]
     for name in _CLUSTER:
         _same(hosts, list(cluster.nodes), name, problems)
+    _stranded(hosts, list(cluster.nodes), problems)
     return [*problems.found, *_nodes(hosts, cluster)]
 
 
@@ -106,6 +108,32 @@ def _nodes(hosts: Mapping[str, Mapping[str, Any]], cluster: Cluster) -> list[Pro
         if role == "server":
             configs[host] = read.config
     return found + differences(configs)
+
+
+def _stranded(hosts: Mapping[str, Mapping[str, Any]], nodes: Sequence[str], problems: Problems) -> None:
+    """Refuse a virtual machine that would wait for ever: on a node without KVM, where others have it.
+
+    KubeVirt emulates all machines of a cluster or none, and a machine runs on the first node that declares it.
+    """
+    emulating = [host for host in nodes if hosts[host].get("edge_virtualization") == "emulation"]
+    if len(emulating) == len(nodes):
+        return
+    placed: set[object] = set()
+    for host in nodes:
+        machines = hosts[host].get("edge_virtual_machines")
+        for number, machine in enumerate(machines if isinstance(machines, list) else ()):
+            name = machine.get("name") if isinstance(machine, Mapping) else None
+            if not isinstance(name, str) or name in placed:
+                continue
+            placed.add(name)
+            if host in emulating:
+                problems.add(
+                    f"{host}: edge_virtual_machines[{number}]",
+                    f"'{name}' could not start there",
+                    found="edge_virtualization 'emulation', and 'kvm' on other nodes",
+                    expected="a node with 'kvm'; a cluster emulates only where all its nodes do",
+                    remedy="Declare it on a node with 'kvm', or set 'edge_virtualization: emulation' for all of them.",
+                )
 
 
 def _network(data: object) -> object:

@@ -306,6 +306,13 @@ def test_the_cluster_runs_a_workload_once_where_it_is_declared():
     assert (vm["node"], vm["claims"]) == ("n2", ["v-disk0-n2"])
 
 
+def test_a_machine_of_a_cluster_that_emulates_has_no_processor_of_the_host():
+    as_host = [{**MACHINES[0], "cpu": {"model": "host-passthrough"}}]
+    assert kubevirt_virtual_machines({"n1": as_host}, "shop")["machines"]
+    with pytest.raises(AnsibleFilterError, match=r"edge_virtual_machines\[0\]\.cpu\.model: needs hardware"):
+        kubevirt_virtual_machines({"n1": as_host}, "shop", "emulation")
+
+
 def test_files_sort_as_they_are_to_be_applied():
     later = [{**DECLARED[0], "name": "b", "port": 81, "start_order": 5}]
     names = [file["name"] for file in kubernetes_inference_services({"n1": DECLARED + later}, "shop", "1.0")["files"]]
