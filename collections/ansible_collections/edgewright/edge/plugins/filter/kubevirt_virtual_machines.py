@@ -124,9 +124,7 @@ _HEAD = "Managed by Edgewright (role virtual_machines)."
 _RUNTIME = "k3s"
 
 
-def kubevirt_virtual_machines(
-    declared: Mapping[str, object], site: str, virtualization: str = "kvm"
-) -> dict[str, Any]:
+def kubevirt_virtual_machines(declared: Mapping[str, object], site: str, virtualization: str = "kvm") -> dict[str, Any]:
     """Render the machines; every problem of every machine is in the one error."""
     try:
         machines = declared_once(

@@ -147,8 +147,8 @@ def kubevirt_object(site: Virtualization) -> dict[str, Any]:
             "configuration": {
                 "imagePullPolicy": "IfNotPresent",
                 "evictionStrategy": "None" if site.single else "LiveMigrateIfPossible",
-                # By default a guest gets sockets and memory slots for four times what its description says, to be filled
-                # while it runs: by a migration, and disks of a node do not migrate.
+                # By default a guest gets sockets and memory slots for four times what its description says, to be
+                # filled while it runs: by a migration, and disks of a node do not migrate.
                 "vmRolloutStrategy": "Stage",
                 "virtTemplateDeployment": {"enabled": False},
                 # What is kept for its age may need a processor of that age. (An empty mapping counts as none.)
