@@ -138,9 +138,7 @@ def kubevirt_virtual_machines(declared: Mapping[str, object], site: str, virtual
     files = [{"name": NAMESPACE_FILE, "content": yaml_documents([namespace()], head="Managed by Edgewright.")}]
     told = []
     for vm, nodes in machines:
-        objects = machine_objects(
-            vm, site=site, node=nodes[0], others=nodes[1:], virtualization=virtualization
-        )
+        objects = machine_objects(vm, site=site, node=nodes[0], others=nodes[1:], virtualization=virtualization)
         files.append({"name": file_name(vm, VIRTUAL_MACHINE), "content": yaml_documents(objects, head=_HEAD)})
         told.append(
             {

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
+from ansible_collections.edgewright.edge.plugins.module_utils.disk_volume import LOCAL
 from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError, Problem, Problems
 from ansible_collections.edgewright.edge.plugins.module_utils.k3s_node import Node
 from ansible_collections.edgewright.edge.plugins.module_utils.k3s_options import differences
@@ -113,27 +114,36 @@ def _nodes(hosts: Mapping[str, Mapping[str, Any]], cluster: Cluster) -> list[Pro
 def _stranded(hosts: Mapping[str, Mapping[str, Any]], nodes: Sequence[str], problems: Problems) -> None:
     """Refuse a virtual machine that would wait for ever: on a node without KVM, where others have it.
 
-    KubeVirt emulates all machines of a cluster or none, and a machine runs on the first node that declares it.
+    KubeVirt emulates all machines of a cluster or none. A machine with a disk that is a file of a node runs on the
+    first node that declares it, others on any that does.
     """
     emulating = [host for host in nodes if hosts[host].get("edge_virtualization") == "emulation"]
     if len(emulating) == len(nodes):
         return
-    placed: set[object] = set()
+    declared: dict[str, list[tuple[str, int, Any]]] = {}
     for host in nodes:
         machines = hosts[host].get("edge_virtual_machines")
         for number, machine in enumerate(machines if isinstance(machines, list) else ()):
-            name = machine.get("name") if isinstance(machine, Mapping) else None
-            if not isinstance(name, str) or name in placed:
-                continue
-            placed.add(name)
-            if host in emulating:
-                problems.add(
-                    f"{host}: edge_virtual_machines[{number}]",
-                    f"'{name}' could not start there",
-                    found="edge_virtualization 'emulation', and 'kvm' on other nodes",
-                    expected="a node with 'kvm'; a cluster emulates only where all its nodes do",
-                    remedy="Declare it on a node with 'kvm', or set 'edge_virtualization: emulation' for all of them.",
-                )
+            if isinstance(machine, Mapping) and isinstance(machine.get("name"), str):
+                declared.setdefault(machine["name"], []).append((host, number, machine.get("disks")))
+    for name, places in declared.items():
+        host, number, disks = places[0]
+        able = places[:1] if _local(disks) else places
+        if all(place in emulating for place, _, _ in able):
+            problems.add(
+                f"{host}: edge_virtual_machines[{number}]",
+                f"'{name}' could not start there",
+                found="edge_virtualization 'emulation', and 'kvm' on other nodes",
+                expected="a node with 'kvm'; a cluster emulates only where all its nodes do",
+                remedy="Declare it on a node with 'kvm', or set 'edge_virtualization: emulation' for all of them.",
+            )
+
+
+def _local(disks: object) -> bool:
+    """Tell whether some disk is a file of a node; what cannot be read is for its host's own check to tell."""
+    return not isinstance(disks, list) or any(
+        not isinstance(disk, Mapping) or disk.get("volume", LOCAL) == LOCAL for disk in disks
+    )
 
 
 def _network(data: object) -> object:
