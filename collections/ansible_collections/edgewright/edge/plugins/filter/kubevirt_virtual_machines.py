@@ -15,7 +15,7 @@ description:
   - The cluster runs a machine once, on the first of the nodes that declare it, for its disks are there; one that has
     no disk there may run on any of them.
   - The same input always gives the same output. Nothing is read from or changed on any machine.
-positional: site
+positional: site, virtualization
 options:
   _input:
     description: Lists C(edge_virtual_machines) by node, nodes in the cluster's order.
@@ -25,6 +25,10 @@ options:
     description: The site's name, C(edge_site). UUIDs and MAC addresses that are not given are derived from it.
     type: str
     required: true
+  virtualization:
+    description: What the cluster's processors can do, V(kvm) or V(emulation).
+    type: str
+    default: kvm
 """
 
 EXAMPLES = r"""
@@ -120,21 +124,21 @@ _HEAD = "Managed by Edgewright (role virtual_machines)."
 _RUNTIME = "k3s"
 
 
-def kubevirt_virtual_machines(declared: Mapping[str, object], site: str) -> dict[str, Any]:
+def kubevirt_virtual_machines(declared: Mapping[str, object], site: str, virtualization: str = "kvm") -> dict[str, Any]:
     """Render the machines; every problem of every machine is in the one error."""
     try:
         machines = declared_once(
             declared,
             where=_WHERE,
             read=lambda value: virtual_machines(value, where=_WHERE, site=site),
-            refusals=lambda vm, at: refusals(vm, where=at),
+            refusals=lambda vm, at: refusals(vm, where=at, virtualization=virtualization),
         )
     except EdgeError as error:
         raise AnsibleFilterError(str(error)) from error
     files = [{"name": NAMESPACE_FILE, "content": yaml_documents([namespace()], head="Managed by Edgewright.")}]
     told = []
     for vm, nodes in machines:
-        objects = machine_objects(vm, site=site, node=nodes[0], others=nodes[1:])
+        objects = machine_objects(vm, site=site, node=nodes[0], others=nodes[1:], virtualization=virtualization)
         files.append({"name": file_name(vm, VIRTUAL_MACHINE), "content": yaml_documents(objects, head=_HEAD)})
         told.append(
             {

@@ -6,9 +6,11 @@ what it would refuse.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
+from ansible_collections.edgewright.edge.plugins.module_utils.disk_volume import LOCAL
 from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError, Problem, Problems
 from ansible_collections.edgewright.edge.plugins.module_utils.k3s_node import Node
 from ansible_collections.edgewright.edge.plugins.module_utils.k3s_options import differences
@@ -16,7 +18,7 @@ from ansible_collections.edgewright.edge.plugins.module_utils.kubernetes_platfor
 from ansible_collections.edgewright.edge.plugins.module_utils.network import Network
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
 SERVERS: Final = "k3s_server"
 AGENTS: Final = "k3s_agent"
@@ -78,6 +80,7 @@ def check_cluster(
         return [*problems.found, *(replace(problem, where=f"{first}: {problem.where}") for problem in error.problems)]
     for name in _CLUSTER:
         _same(hosts, list(cluster.nodes), name, problems)
+    _stranded(hosts, list(cluster.nodes), problems)
     return [*problems.found, *_nodes(hosts, cluster)]
 
 
@@ -106,6 +109,41 @@ def _nodes(hosts: Mapping[str, Mapping[str, Any]], cluster: Cluster) -> list[Pro
         if role == "server":
             configs[host] = read.config
     return found + differences(configs)
+
+
+def _stranded(hosts: Mapping[str, Mapping[str, Any]], nodes: Sequence[str], problems: Problems) -> None:
+    """Refuse a virtual machine that would wait for ever: on a node without KVM, where others have it.
+
+    KubeVirt emulates all machines of a cluster or none. A machine with a disk that is a file of a node runs on the
+    first node that declares it, others on any that does.
+    """
+    emulating = [host for host in nodes if hosts[host].get("edge_virtualization") == "emulation"]
+    if len(emulating) == len(nodes):
+        return
+    declared: dict[str, list[tuple[str, int, Any]]] = {}
+    for host in nodes:
+        machines = hosts[host].get("edge_virtual_machines")
+        for number, machine in enumerate(machines if isinstance(machines, list) else ()):
+            if isinstance(machine, Mapping) and isinstance(machine.get("name"), str):
+                declared.setdefault(machine["name"], []).append((host, number, machine.get("disks")))
+    for name, places in declared.items():
+        host, number, disks = places[0]
+        able = places[:1] if _local(disks) else places
+        if all(place in emulating for place, _, _ in able):
+            problems.add(
+                f"{host}: edge_virtual_machines[{number}]",
+                f"'{name}' could not start there",
+                found="edge_virtualization 'emulation', and 'kvm' on other nodes",
+                expected="a node with 'kvm'; a cluster emulates only where all its nodes do",
+                remedy="Declare it on a node with 'kvm', or set 'edge_virtualization: emulation' for all of them.",
+            )
+
+
+def _local(disks: object) -> bool:
+    """Tell whether some disk is a file of a node; what cannot be read is for its host's own check to tell."""
+    return not isinstance(disks, list) or any(
+        not isinstance(disk, Mapping) or disk.get("volume", LOCAL) == LOCAL for disk in disks
+    )
 
 
 def _network(data: object) -> object:

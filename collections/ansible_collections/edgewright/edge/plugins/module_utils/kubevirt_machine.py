@@ -15,9 +15,24 @@ NETWORK: Final = "default"
 """The network of the cluster's pods: the only one there is."""
 
 
-def refusals(vm: VirtualMachine, *, where: str) -> list[Problem]:
-    """Return what of a machine does not run on KubeVirt, with paths below ``where``."""
+def refusals(vm: VirtualMachine, *, where: str, virtualization: str = "kvm") -> list[Problem]:
+    """Return what of a machine does not run on KubeVirt, with paths below ``where``.
+
+    Args:
+        vm: the machine.
+        where: its path in the inventory.
+        virtualization: what its node can do: ``kvm`` or ``emulation``.
+    """
     problems = Problems()
+    if virtualization == "emulation" and vm.cpu.model == "host-passthrough":
+        # KubeVirt takes it, and libvirt then refuses it at each start.
+        problems.add(
+            f"{where}.cpu.model",
+            "needs hardware virtualization",
+            found="'host-passthrough' with edge_virtualization 'emulation'",
+            expected="a QEMU model as qemu64, or host-model",
+            remedy="Name a model as qemu64, or leave cpu.model out.",
+        )
     if vm.machine not in MACHINES:
         problems.add(
             f"{where}.machine",

@@ -147,6 +147,9 @@ def kubevirt_object(site: Virtualization) -> dict[str, Any]:
             "configuration": {
                 "imagePullPolicy": "IfNotPresent",
                 "evictionStrategy": "None" if site.single else "LiveMigrateIfPossible",
+                # By default a guest gets sockets and memory slots for four times what its description says, to be
+                # filled while it runs: by a migration, which disks of a node cannot follow.
+                "vmRolloutStrategy": "Stage",
                 "virtTemplateDeployment": {"enabled": False},
                 # What is kept for its age may need a processor of that age. (An empty mapping counts as none.)
                 "obsoleteCPUModels": {"486": True},

@@ -31,7 +31,9 @@ RUN_STRATEGIES: Final = {"always": "Always", "manual": "Manual", "halted": "Halt
 _CAPACITY: Final = "1Mi"
 
 
-def machine_objects(vm: VirtualMachine, *, site: str, node: str, others: Sequence[str] = ()) -> list[dict[str, Any]]:
+def machine_objects(
+    vm: VirtualMachine, *, site: str, node: str, others: Sequence[str] = (), virtualization: str = "kvm"
+) -> list[dict[str, Any]]:
     """Render a machine's ``PriorityClass``, what each disk needs, and the ``VirtualMachine``.
 
     A disk that is a file of the node is a volume and a claim, one that CDI fills a ``DataVolume``.
@@ -43,6 +45,7 @@ def machine_objects(vm: VirtualMachine, *, site: str, node: str, others: Sequenc
         site: name of the site, which labels the objects.
         node: the one that has its disks; it runs there.
         others: nodes that a machine may run on too if none of its disks is a file of the first.
+        virtualization: what the cluster's processors can do: ``kvm`` or ``emulation``.
     """
     marks = labels(vm, VIRTUAL_MACHINE, site=site)
     volumes = data_volumes(vm, VIRTUAL_MACHINE, site=site)
@@ -56,7 +59,7 @@ def machine_objects(vm: VirtualMachine, *, site: str, node: str, others: Sequenc
         "metadata": {"name": vm.name, "namespace": NAMESPACE, "labels": dict(marks)},
         "spec": {
             "runStrategy": RUN_STRATEGIES[vm.run_policy],
-            "template": {"metadata": {"labels": dict(marks)}, "spec": _instance(vm, nodes)},
+            "template": {"metadata": {"labels": dict(marks)}, "spec": _instance(vm, nodes, virtualization)},
         },
     }
     return [priority_class(vm, VIRTUAL_MACHINE, site=site), *volumes, machine]
@@ -102,7 +105,7 @@ def _volume(vm: VirtualMachine, number: int, marks: dict[str, str], node: str) -
     ]
 
 
-def _instance(vm: VirtualMachine, nodes: Sequence[str]) -> dict[str, Any]:
+def _instance(vm: VirtualMachine, nodes: Sequence[str], virtualization: str) -> dict[str, Any]:
     """Render what runs: the ``VirtualMachineInstance``'s specification."""
     disks = []
     for number, disk in enumerate(vm.disks):
@@ -118,8 +121,9 @@ def _instance(vm: VirtualMachine, nodes: Sequence[str]) -> dict[str, Any]:
             "machine": {"type": vm.machine},
             "cpu": _cpu(vm.cpu),
             "memory": {"guest": str(vm.memory)},
-            "firmware": {"uuid": vm.uuid, "bootloader": _bootloader(vm)},
-            "clock": {"utc": {}} if vm.timezone == "UTC" else {"timezone": vm.timezone},
+            # Without a serial number KubeVirt draws one whenever the object is made anew.
+            "firmware": {"uuid": vm.uuid, "serial": vm.uuid, "bootloader": _bootloader(vm)},
+            "clock": _clock(vm.timezone, virtualization),
             "devices": {
                 "autoattachGraphicsDevice": vm.graphics == "vnc",
                 "autoattachSerialConsole": True,
@@ -148,7 +152,22 @@ def _instance(vm: VirtualMachine, nodes: Sequence[str]) -> dict[str, Any]:
     }
     if vm.secure_boot:
         spec["domain"]["features"] = {"smm": {"enabled": True}}
+    if vm.graphics == "vnc":
+        # As on libvirt: an absolute pointer keeps the mouse of a VNC client where the guest draws it.
+        spec["domain"]["devices"]["inputs"] = [{"name": "tablet", "type": "tablet", "bus": "usb"}]
     return spec
+
+
+def _clock(timezone: str, virtualization: str) -> dict[str, Any]:
+    """Render the hardware clock, with the timers that libvirt gives the same machine: old guests count their ticks."""
+    clock: dict[str, Any] = {"utc": {}} if timezone == "UTC" else {"timezone": timezone}
+    if virtualization == "kvm":
+        clock["timer"] = {
+            "hpet": {"present": False},
+            "pit": {"tickPolicy": "delay"},
+            "rtc": {"tickPolicy": "catchup"},
+        }
+    return clock
 
 
 def _cpu(cpu: Cpu) -> dict[str, Any]:

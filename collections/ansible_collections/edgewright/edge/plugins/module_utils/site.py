@@ -166,7 +166,7 @@ def _check_runtime(read: SiteVariables) -> None:
     for number, vm in enumerate(read.virtual_machines or ()):
         at = f"edge_virtual_machines[{number}]"
         if read.runtime == "k3s":
-            problems.found += kubevirt_machine.refusals(vm, where=at)
+            problems.found += kubevirt_machine.refusals(vm, where=at, virtualization=read.virtualization or "kvm")
         elif read.virtualization is not None:
             with problems.collecting():
                 domain_xml(vm, virtualization=read.virtualization, where=at)

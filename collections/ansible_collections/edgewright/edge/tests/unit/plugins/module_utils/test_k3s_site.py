@@ -73,6 +73,20 @@ def test_every_node_is_read_as_its_role_reads_it():
     ]
 
 
+def test_a_machine_is_not_declared_where_it_could_not_start():
+    till = {"edge_virtual_machines": [{"name": "till"}, "?"]}
+    slow = {"edge_virtualization": "emulation"}
+    (text,) = texts(plant(s2={**slow, **till}, a1=till))
+    assert text.startswith("s2: edge_virtual_machines[0]: 'till' could not start there; found edge_virtualization")
+    assert texts(plant(s1=till, s2={**slow, **till})) == []
+    assert len(texts(plant(s1={**slow, **till}, a1=till))) == 1
+    free = {"edge_virtual_machines": [{"name": "till", "disks": [{"volume": "data_volume"}]}]}
+    assert texts(plant(s1={**slow, **free}, a1=free)) == []
+    assert len(texts(plant(s1={**slow, **free}))) == 1
+    assert texts(plant(s2=slow, a1=till)) == []
+    assert texts({name: {**variables, **slow, **till} for name, variables in plant().items()}) == []
+
+
 def test_a_network_that_cannot_be_read_is_told_elsewhere():
     assert texts(plant(a1={"edge_network": {"interfaces": 7}})) == []
 

@@ -256,7 +256,7 @@ def test_a_machine_is_what_the_inventory_says():
     assert spec["terminationGracePeriodSeconds"] == 7
     assert domain["cpu"] == {"sockets": 1, "cores": 2, "threads": 2, "model": "qemu64"}
     assert domain["memory"] == {"guest": "33554432"}
-    assert domain["firmware"] == {"uuid": VM.uuid, "bootloader": {"bios": {}}}
+    assert domain["firmware"] == {"uuid": VM.uuid, "serial": VM.uuid, "bootloader": {"bios": {}}}
     assert domain["devices"]["disks"] == [
         {"name": "disk0", "bootOrder": 2, "disk": {"bus": "sata"}, "serial": "ABC"},
         {"name": "disk1", "bootOrder": 1, "disk": {"bus": "virtio"}},
@@ -273,6 +273,23 @@ def test_secure_boot_is_always_written_out_and_has_what_it_needs(secure):
     domain = vm["spec"]["template"]["spec"]["domain"]
     assert domain["firmware"]["bootloader"] == {"efi": {"secureBoot": secure}}
     assert domain.get("features", {}).get("smm", {}).get("enabled", False) is secure
+
+
+def test_a_machine_s_clock_ticks_as_on_libvirt():
+    (vm,) = of_kind(machine(timezone="Europe/Berlin"), "VirtualMachine")
+    assert vm["spec"]["template"]["spec"]["domain"]["clock"] == {
+        "timezone": "Europe/Berlin",
+        "timer": {"hpet": {"present": False}, "pit": {"tickPolicy": "delay"}, "rtc": {"tickPolicy": "catchup"}},
+    }
+    (emulated,) = of_kind(machine_objects(VM, site="shop", node="n1", virtualization="emulation"), "VirtualMachine")
+    assert emulated["spec"]["template"]["spec"]["domain"]["clock"] == {"utc": {}}
+
+
+def test_only_a_machine_with_a_screen_has_a_pointer():
+    for graphics, buses in {"vnc": ["usb"], "none": []}.items():
+        (vm,) = of_kind(machine(graphics=graphics), "VirtualMachine")
+        inputs = vm["spec"]["template"]["spec"]["domain"]["devices"].get("inputs", [])
+        assert [pointer["bus"] for pointer in inputs] == buses
 
 
 def test_a_machine_without_interfaces_gets_none():
@@ -303,6 +320,13 @@ def test_the_cluster_runs_a_workload_once_where_it_is_declared():
     assert (told["nodes"], told["image"]) == (["n1", "n2"], "localhost/edgewright/x:1.0")
     (vm,) = kubevirt_virtual_machines({"n1": [], "n2": MACHINES, "n3": MACHINES}, "shop")["machines"]
     assert (vm["node"], vm["claims"]) == ("n2", ["v-disk0-n2"])
+
+
+def test_a_machine_of_a_cluster_that_emulates_has_no_processor_of_the_host():
+    as_host = [{**MACHINES[0], "cpu": {"model": "host-passthrough"}}]
+    assert kubevirt_virtual_machines({"n1": as_host}, "shop")["machines"]
+    with pytest.raises(AnsibleFilterError, match=r"edge_virtual_machines\[0\]\.cpu\.model: needs hardware"):
+        kubevirt_virtual_machines({"n1": as_host}, "shop", "emulation")
 
 
 def test_files_sort_as_they_are_to_be_applied():

@@ -15,6 +15,8 @@ def test_what_kubevirt_lacks_is_refused_and_nothing_else(vm, modern):
         nics = tuple(dataclasses.replace(nic, network="default") for nic in vm.nics[:1])
         changed = dataclasses.replace(vm, machine="q35", disks=disks, nics=nics, tpm=False)
         assert refusals(changed, where="vm") == []
+        emulated = refusals(changed, where="vm", virtualization="emulation")
+        assert [problem.where for problem in emulated] == ["vm.cpu.model"] * (vm.cpu.model == "host-passthrough")
         return
     lacking = ["vm.machine"] if vm.machine == "pc" else []
     for number, disk in enumerate(vm.disks):
