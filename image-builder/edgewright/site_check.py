@@ -18,8 +18,10 @@ from ansible_collections.edgewright.edge.plugins.module_utils.artifact_source im
 )
 from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError, Problem, Problems
 from ansible_collections.edgewright.edge.plugins.module_utils.fields import UnfitError
+from ansible_collections.edgewright.edge.plugins.module_utils.ingress import Ingress
 from ansible_collections.edgewright.edge.plugins.module_utils.secret_file import secret_files
 from ansible_collections.edgewright.edge.plugins.module_utils.site import check_hosts, check_site_variables
+from ansible_collections.edgewright.edge.plugins.plugin_utils.given_certificate import certificate_problems
 
 from edgewright.paths import containers_dir, guests_dir
 from edgewright.redaction import redact
@@ -42,7 +44,8 @@ def refuse_bad_site(site: Site) -> None:
     Raises:
         EdgeError: every mistake of the inventory.
     """
-    if found := [*domain_problems(site), *_shared_problems(site), *_secret_problems(site), *builder_problems(site)]:
+    found = [*domain_problems(site), *_shared_problems(site), *_secret_problems(site), *_certificate_problems(site)]
+    if found := [*found, *builder_problems(site)]:
         raise EdgeError(found)
 
 
@@ -113,6 +116,19 @@ def _secret_problems(site: Site) -> list[Problem]:
         except EdgeError as error:
             problems.found += [_located(problem, site, host.name) for problem in error.problems]
     return list(dict.fromkeys(problems.found))
+
+
+def _certificate_problems(site: Site) -> list[Problem]:
+    """Return what is wrong in certificates and keys that are given for the site's ingress; keys are never shown."""
+    found: list[Problem] = []
+    for host in site.hosts:
+        try:
+            names = Ingress.from_inventory(host.variables.get("edge_ingress") or {}, where="").host_names()
+        except EdgeError:
+            names = []  # the domain's check tells it
+        problems = certificate_problems(host.variables, names, with_keys=True)
+        found += [_located(problem, site, host.name) for problem in problems]
+    return list(dict.fromkeys(found))
 
 
 def _shown(value: Any) -> str:

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
 
 # The roles whose `install` phase runs in the node's root, by runtime, in this order (playbooks/image.yml has the same).
 ROLES = {
-    "podman": ("base", "podman", "libvirt", "inference_services", "virtual_machines"),
-    "k3s": ("base", "k3s", "kubevirt", "inference_services", "virtual_machines"),
+    "podman": ("base", "podman", "libvirt", "inference_services", "virtual_machines", "ingress"),
+    "k3s": ("base", "k3s", "kubevirt", "inference_services", "virtual_machines", "ingress"),
 }
 
 
@@ -77,6 +77,11 @@ def _has_rolling_services(site: Site) -> bool:
     return any(service.get("rolling_ports") for group in services for service in group)
 
 
+def _has_ingress(site: Site) -> bool:
+    """Tell whether some host is reached at one address for all it offers; an empty mapping says so too."""
+    return any(host.variables.get("edge_ingress") is not None for host in site.hosts)
+
+
 def package_trees(site: Site) -> dict[str, list[str]]:
     """Return, for each tree that the site's image needs, the sorted Debian package names it asks for.
 
@@ -94,6 +99,10 @@ def package_trees(site: Site) -> dict[str, list[str]]:
     if _has_rolling_services(site):
         path = collection_dir() / "roles" / "inference_services" / "vars" / "packages.yml"
         node |= set(_list(path, "__inference_services_proxy_packages"))
+    if _has_ingress(site):
+        path = collection_dir() / "roles" / "ingress" / "vars" / "packages.yml"
+        kind = "proxy" if runtime == "podman" else "certificate"
+        node |= set(_list(path, f"__ingress_{kind}_packages"))
     trees = {"tools": _list(lists, "tools"), "node": sorted(node)}
     for name in recipes(site, "guests"):
         trees["tools"] += _list(guests_dir() / name / "guest.yml", "packages")

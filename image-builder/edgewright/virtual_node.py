@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING, Any
 
 from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError, Problem
+from ansible_collections.edgewright.edge.plugins.module_utils.ingress import HTTP_PORT, HTTPS_PORT
 
 from edgewright.tools.qemu import Forward
 
@@ -49,9 +50,11 @@ def status_port(variables: Mapping[str, Any]) -> int:
 
 
 def forwards(variables: Mapping[str, Any], wanted: Sequence[Forward]) -> tuple[Forward, ...]:
-    """Return the guest ports to open: SSH, the status page, every inference service; ``wanted`` goes before these."""
+    """Return the guest ports to open: SSH, status page, inference services, ingress; ``wanted`` goes before these."""
     ports = [SSH_PORT, status_port(variables)]
     ports += [int(service["port"]) for service in variables.get("edge_inference_services") or () if service.get("port")]
+    if variables.get("edge_ingress") is not None:
+        ports += [HTTP_PORT, HTTPS_PORT]
     asked = {forward.guest for forward in wanted}
     return (*wanted, *(Forward(0, port) for port in dict.fromkeys(ports) if port not in asked))
 

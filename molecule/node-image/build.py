@@ -27,6 +27,7 @@ MIRROR = os.environ.get("EDGEWRIGHT_DEBIAN_MIRROR", "http://deb.debian.org/debia
 # runc: podman inside a container on a host with the old control groups needs it in place of crun. openssl: the stand-in
 # for k3s makes its certificates with it.
 BLANK = ("apt-utils", "dbus", "openssl", "procps", "python3", "python3-apt", "runc", "systemd", "systemd-sysv", "udev")
+ASKING = ("curl",)  # what scenarios ask with and no role needs
 REPOSITORY = "/srv/packages"
 # mmdebstrap(1), HOOKS: the tree is $1; apt is told about it by APT_CONFIG.
 DOWNLOAD = (
@@ -44,7 +45,7 @@ UNSAFE = 'echo force-unsafe-io >"$1/etc/dpkg/dpkg.cfg.d/unsafe-io"'
 
 def packages() -> list[str]:
     """Return all packages of the lists."""
-    names: set[str] = set()
+    names = set(ASKING)
     for path in (found for pattern in LISTS for found in ROOT.glob(pattern)):
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
         names.update(*(value for key, value in data.items() if key.endswith("packages")))

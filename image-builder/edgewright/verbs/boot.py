@@ -77,7 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="append",
         default=[],
         metavar="HOST:GUEST",
-        help="open guest port GUEST as 127.0.0.1:HOST (ssh, status page and inference services: by themselves)",
+        help="open guest port GUEST as 127.0.0.1:HOST (ssh, status page, services and ingress: by themselves)",
     )
     network.add_argument("--capture", type=Path, metavar="FILE", help="record every frame on its link, as pcap")
     network.add_argument("--console", type=Path, metavar="FILE", help="append the serial console's text to FILE")

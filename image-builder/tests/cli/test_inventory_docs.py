@@ -25,6 +25,8 @@ TABLES = {
     "`edge_network` key": "edge_network: {zzz: 1}",
     "`edge_network.interfaces` key": "edge_network: {interfaces: [{name: a, match: {name: a}, dhcp: true, zzz: 1}]}",
     "`edge_storage` key": "edge_storage: {zzz: 1}",
+    "`edge_ingress` key": "edge_ingress: {zzz: 1}",
+    "`edge_ingress.routes` key": "edge_ingress: {routes: [{service: a, zzz: 1}]}",
     "`edge_kubernetes` key": "edge_runtime: k3s\nedge_kubernetes: {zzz: 1}",
     "`edge_mirrors` key": "edge_mirrors: [{zzz: 1}]",
     "`edge_inference_services` key": (

@@ -143,6 +143,7 @@ def test_a_host_without_anything_becomes_a_machine_too() -> None:
     assert virtual_node.first_mac({}) is None
     assert virtual_node.static_address({"edge_network": {"interfaces": [{"name": "x", "dhcp": True}]}}) == (None, None)
     assert [forward.guest for forward in virtual_node.forwards({}, [])] == [22, 8090]
+    assert [forward.guest for forward in virtual_node.forwards({"edge_ingress": {}}, [])] == [22, 8090, 80, 443]
 
 
 @pytest.mark.parametrize(("text", "size"), [("512MiB", 2**29), ("2G", 2**31), ("8GiB", 2**33), ("1024", 1024)])

@@ -108,3 +108,15 @@ def test_a_node_has_a_proxy_where_a_service_is_replaced_without_a_gap(
     service = {**SERVICE, "image": "build:containers/inference-server", "rolling_ports": ports}
     trees = package_trees(written(tmp_path, edge_inference_services=[service]))
     assert ("nginx" in trees["node"]) is has_proxy
+
+
+@pytest.mark.parametrize(
+    ("variables", "has"),
+    [
+        ({"edge_ingress": {}}, {"nginx", "openssl"}),
+        ({"edge_ingress": {}, "edge_runtime": "k3s"}, {"openssl"}),
+        ({}, set()),
+    ],
+)
+def test_a_node_has_what_its_ingress_is_made_of(tmp_path: Path, variables: dict[str, Any], has: set[str]) -> None:
+    assert set(package_trees(written(tmp_path, **variables))["node"]) & {"nginx", "openssl"} == has

@@ -163,6 +163,13 @@ def test_status_page_of_an_unknown_machine_says_so(host: Any) -> None:
     assert "no host of the inventory &lt;matches&gt; this machine" in body
 
 
+def test_status_page_offers_the_certificate_of_the_site_s_authority(host: Any) -> None:
+    assert fetch(host, "/ca.crt")[0].startswith("404")
+    host.check_output("mkdir -p /var/lib/edgewright/ingress && echo certificate >/var/lib/edgewright/ingress/ca.crt")
+    assert fetch(host, "/ca.crt") == ("200 application/x-x509-ca-cert; charset=utf-8", "certificate")
+    host.check_output("rm -r /var/lib/edgewright/ingress")
+
+
 @pytest.mark.parametrize(("path", "method", "status"), [("/etc/shadow", "GET", "404"), ("/", "POST", "405")])
 def test_status_page_answers_nothing_else(host: Any, path: str, method: str, status: str) -> None:
     assert fetch(host, path, method)[0].startswith(status)

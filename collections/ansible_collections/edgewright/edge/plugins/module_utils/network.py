@@ -51,8 +51,8 @@ class Link:
         match = fields.build("match", _match)
         dhcp = fields.read("dhcp", boolean, default=False)
         addresses = fields.read_list("addresses", _interface)
-        gateway = fields.read("gateway", _address, optional=True)
-        dns = fields.read_list("dns", _address)
+        gateway = fields.read("gateway", host_address, optional=True)
+        dns = fields.read_list("dns", host_address)
         fields.no_duplicates(((at, str(address.ip)) for at, address in addresses), "the address")
         if not fields.problems.found and not dhcp and not addresses:
             fields.problems.add(where, "has no address", remedy="Set 'dhcp: true' or give 'addresses'.")
@@ -173,7 +173,12 @@ def _interface(value: object) -> Interface:
     return interface
 
 
-def _address(value: object) -> Address:
+def host_address(value: object) -> Address:
+    """Accept the IP address of a host, without prefix length.
+
+    Raises:
+        UnfitError: it is not one, or that of no single host on a network.
+    """
     expected = "an IP address without prefix length"
     try:
         address = ipaddress.ip_address(text(value))

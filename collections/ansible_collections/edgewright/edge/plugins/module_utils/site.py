@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final
 
+from ansible_collections.edgewright.edge.plugins.module_utils import ingress as site_ingress
 from ansible_collections.edgewright.edge.plugins.module_utils import (
     kubernetes_inference_service,
     kubevirt_machine,
@@ -19,6 +20,8 @@ from ansible_collections.edgewright.edge.plugins.module_utils.inference_service 
     InferenceService,
     inference_services,
 )
+from ansible_collections.edgewright.edge.plugins.module_utils.ingress import Ingress
+from ansible_collections.edgewright.edge.plugins.module_utils.ingress_site import check_ingress
 from ansible_collections.edgewright.edge.plugins.module_utils.k3s_site import check_cluster
 from ansible_collections.edgewright.edge.plugins.module_utils.kubernetes_platform import Platform
 from ansible_collections.edgewright.edge.plugins.module_utils.kubernetes_release import TESTED
@@ -43,6 +46,7 @@ VARIABLES: Final = (
     "edge_admin_keys",
     "edge_virtual_machines",
     "edge_inference_services",
+    "edge_ingress",
     "edge_kubernetes",
     "edge_mirrors",
 )
@@ -88,6 +92,7 @@ class SiteVariables:
         admin_keys: SSH public keys of the operator's account.
         virtual_machines: as declared.
         inference_services: as declared.
+        ingress: one address for all of it, or ``None``.
         kubernetes: releases and manifests with the runtime k3s, else ``None``.
         mirrors: where artifacts are asked for.
     """
@@ -101,6 +106,7 @@ class SiteVariables:
     admin_keys: tuple[str, ...]
     virtual_machines: tuple[VirtualMachine, ...]
     inference_services: tuple[InferenceService, ...]
+    ingress: Ingress | None = None
     kubernetes: Platform | None = None
     mirrors: Mirrors = field(default_factory=Mirrors)
 
@@ -143,6 +149,9 @@ def parse_site(variables: Mapping[str, Any]) -> SiteVariables:
         inference_services=fields.build(
             "edge_inference_services", lambda data, at: inference_services(data, where=at), default=()
         ),
+        ingress=fields.build("edge_ingress", lambda data, at: Ingress.from_inventory(data, where=at))
+        if fields.given("edge_ingress")
+        else None,
         kubernetes=_platform(fields, own),
         mirrors=fields.build(
             "edge_mirrors", lambda data, at: Mirrors.from_inventory(data, where=at), default=Mirrors()
@@ -174,6 +183,14 @@ def _check_runtime(read: SiteVariables) -> None:
         at = f"edge_inference_services[{number}]"
         refusals = kubernetes_inference_service.refusals if read.runtime == "k3s" else quadlet.refusals
         problems.found += refusals(service, where=at)
+    if read.ingress is not None:
+        problems.found += site_ingress.port_problems(read.inference_services or (), runtime=read.runtime)
+    # What a cluster's nodes run they declare together: see ``check_hosts``.
+    if read.ingress is not None and read.runtime == "podman":
+        services, machines = read.inference_services or (), read.virtual_machines or ()
+        problems.found += site_ingress.problems(
+            read.ingress, services, machines, runtime=read.runtime, where="edge_ingress"
+        )
     problems.raise_if_any()
 
 
@@ -220,7 +237,7 @@ def check_hosts(
                 expected="a MAC address, DMI serial number or DMI UUID",
                 remedy="Give 'edge_node' with 'mac' in the host's host_vars.",
             )
-    return [*problems.found, *check_cluster(hosts, groups)]
+    return [*problems.found, *check_ingress(hosts, groups), *check_cluster(hosts, groups)]
 
 
 def _platform(fields: Fields, variables: Mapping[str, Any]) -> Platform | None:
