@@ -59,9 +59,10 @@ def running(disks):
     if shutil.which(command[0]) is None:
         pytest.skip("qemu-storage-daemon is not installed")
     with subprocess.Popen(command) as process:
-        until = time.monotonic() + 20
+        until = time.monotonic() + 60
         while not socket.exists() and time.monotonic() < until:
             time.sleep(0.05)
+        assert socket.exists()
         yield
         process.terminate()
 
