@@ -7,24 +7,22 @@ import json
 import re
 import sqlite3
 from dataclasses import dataclass, field
-from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Final
 
+from ansible_collections.edgewright.edge.plugins.module_utils import backup_members
 from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError, Problem, Problems
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
 FORMAT: Final = 1
-MANIFEST: Final = "manifest.json"
+MANIFEST: Final = backup_members.MANIFEST
 TOKEN: Final = "server/token"  # noqa: S105 (the name of a file)
 NODE_PASSWORD: Final = "node/password"  # noqa: S105 (the name of a file)
 SQLITE_MEMBER: Final = "datastore/state.db"
 ETCD_FOLDER: Final = "datastore/snapshot/"
 KINDS: Final = ("sqlite", "etcd")
-_DIGEST: Final = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _CLUSTER: Final = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?", re.ASCII)
-_OTHER: Final = "Take another backup; they lie beside it and in the controller's folder."
 # pkg/clientaccess/token.go: K10<SHA-256 of the certificate authority>::<user>:<password>
 _FULL_TOKEN: Final = re.compile(r"K10[0-9a-f]{64}::(?:[^:]*:)?(?P<password>.+)", re.ASCII)
 
@@ -76,39 +74,14 @@ def manifest_from_json(text: str, *, where: str) -> Manifest:
     Raises:
         EdgeError: it is no manifest of this format, or lacks something; says all of it.
     """
-    try:
-        data = json.loads(text)
-    except ValueError:
-        data = None
-    if not isinstance(data, dict):
-        raise EdgeError(Problem(f"{where}: {MANIFEST}", "is not a manifest", expected="a JSON object", remedy=_OTHER))
     problems = Problems()
-    if data.get("format") != FORMAT:
-        problems.add(
-            f"{where}: {MANIFEST}: format",
-            "is not known here",
-            found=repr(data.get("format")),
-            expected=str(FORMAT),
-            remedy="Use the Edgewright that made the archive.",
-        )
-    for key in ("cluster", "k3s", "node", "created"):
-        if not isinstance(data.get(key), str) or not data[key]:
-            problems.add(f"{where}: {MANIFEST}: {key}", "is missing", remedy=_OTHER)
+    data = backup_members.manifest_data(text, FORMAT, where=where, problems=problems)
+    backup_members.check_texts(data, ("cluster", "k3s", "node", "created"), where=where, problems=problems)
     if data.get("datastore") not in KINDS:
         found = repr(data.get("datastore"))
         problems.add(f"{where}: {MANIFEST}: datastore", "is none", found=found, expected=" or ".join(KINDS))
-    members = data.get("members")
-    if not isinstance(members, dict) or not all(_is_member(*item) for item in members.items()):
-        problems.add(f"{where}: {MANIFEST}: members", "are not names with SHA-256 digests", remedy=_OTHER)
     problems.raise_if_any()
     return Manifest(data["cluster"], data["datastore"], data["k3s"], data["node"], data["created"], data["members"])
-
-
-def _is_member(name: object, digest: object) -> bool:
-    if not isinstance(name, str) or not isinstance(digest, str) or _DIGEST.fullmatch(digest) is None:
-        return False
-    path = PurePosixPath(name)
-    return not path.is_absolute() and ".." not in path.parts and str(path) == name and name != MANIFEST
 
 
 def check_members(manifest: Manifest, found: Mapping[str, str], *, where: str) -> None:
@@ -121,19 +94,7 @@ def check_members(manifest: Manifest, found: Mapping[str, str], *, where: str) -
         EdgeError: something is missing, too much or damaged; says all of it.
     """
     problems = Problems()
-    for name in sorted(manifest.members.keys() | found.keys()):
-        if name not in found:
-            problems.add(f"{where}: {name}", "is missing in the archive", remedy=_OTHER)
-        elif name not in manifest.members:
-            problems.add(f"{where}: {name}", "is not in the archive's manifest", remedy=_OTHER)
-        elif found[name] != manifest.members[name]:
-            problems.add(
-                f"{where}: {name}",
-                "is damaged",
-                found=f"sha256:{found[name]}",
-                expected=f"sha256:{manifest.members[name]}",
-                remedy=_OTHER,
-            )
+    backup_members.compare(manifest.members, found, where=where, problems=problems)
     if TOKEN not in manifest.members:
         problems.add(
             f"{where}: {TOKEN}",
@@ -141,7 +102,7 @@ def check_members(manifest: Manifest, found: Mapping[str, str], *, where: str) -
             remedy="Take a backup that has it; backup.yml always puts it in.",
         )
     if not manifest.datastore:
-        problems.add(where, f"has no {manifest.kind} datastore", remedy=_OTHER)
+        problems.add(where, f"has no {manifest.kind} datastore", remedy=backup_members.ANOTHER)
     problems.raise_if_any()
 
 
@@ -171,8 +132,7 @@ def expired(names: Iterable[str], cluster: str, keep: int, *, made: str) -> list
 
     The one just made stays even when the clock went back and its name is the oldest.
     """
-    others = [name for name in archives_of(names, cluster) if name != made]
-    return others[: max(0, len(others) - (keep - 1))]
+    return backup_members.superfluous(archives_of(names, cluster), keep, made=made)
 
 
 def datastore_kind(entries: Iterable[str]) -> str:

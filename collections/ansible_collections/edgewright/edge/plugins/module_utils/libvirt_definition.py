@@ -26,11 +26,15 @@ _KNOWN_DEVICES: Final = frozenset(
 ) | {"emulator", "audio", "memballoon", "watchdog", "hub"}
 
 
-def domain_from_xml(xml: str) -> tuple[VirtualMachine, str]:
+def domain_from_xml(xml: str, *, live: bool = False) -> tuple[VirtualMachine, str]:
     """Return the machine and the virtualization (``kvm`` or ``emulation``) that a domain was rendered from.
 
     The inverse of ``domain_xml``, also of what ``virsh dumpxml --inactive`` gives for a domain defined from it:
     addresses, controllers, firmware paths and other things that libvirt adds are no difference.
+
+    Args:
+        xml: the definition.
+        live: whether it is that of a running domain, in which libvirt has put a model of its own for ``host-model``.
 
     Raises:
         EdgeError: not XML, or not a domain that ``domain_xml`` makes; says what is not.
@@ -43,7 +47,7 @@ def domain_from_xml(xml: str) -> tuple[VirtualMachine, str]:
             problems.add("devices", "has a device that no rendered domain has", found=f"<{device.tag}>")
     try:
         virtualization = {kind: name for name, kind in DOMAIN_TYPES.items()}[domain.get("type", "")]
-        vm = _machine(domain)
+        vm = _machine(domain, live=live)
     except (KeyError, ValueError, TypeError) as error:
         problems.add("domain", f"was not rendered from a virtual machine of an inventory ({error})")
         problems.raise_if_any()
@@ -58,6 +62,23 @@ def same_definition(one: str, other: str) -> bool:
         return domain_from_xml(one) == domain_from_xml(other)
     except EdgeError:
         return False
+
+
+def runs_as_defined(live: str, defined: str) -> bool:
+    """Tell whether a running domain has what its definition says; true when neither was rendered from the model.
+
+    Args:
+        live: what ``virsh dumpxml`` gives.
+        defined: what ``virsh dumpxml --inactive`` gives.
+    """
+    return _read(live) == _read(defined)
+
+
+def _read(xml: str) -> tuple[VirtualMachine, str] | None:
+    try:
+        return domain_from_xml(xml, live=True)
+    except EdgeError:
+        return None
 
 
 def normal_form(xml: str) -> str:
@@ -98,7 +119,7 @@ def _need(element: ET.Element | None) -> ET.Element:
     return element
 
 
-def _machine(domain: ET.Element) -> VirtualMachine:
+def _machine(domain: ET.Element, *, live: bool) -> VirtualMachine:
     notes = domain.find(f"metadata/{{{METADATA_NAMESPACE}}}machine")
     if notes is None:
         message = "its metadata are missing"
@@ -117,7 +138,7 @@ def _machine(domain: ET.Element) -> VirtualMachine:
     return VirtualMachine(
         name=domain.findtext("name", ""),
         uuid=domain.findtext("uuid", ""),
-        cpu=_cpu(domain, notes.attrib["cpu_model"]),
+        cpu=_cpu(domain, notes.attrib["cpu_model"], live=live),
         memory=int(memory.text or "") * {"KiB": KIB}[memory.get("unit", "KiB")],
         disks=tuple(_disk(*pair) for pair in zip(_numbered_disks(domain), disk_notes, strict=True)),
         nics=tuple(_nic(element) for element in domain.iterfind("devices/interface")),
@@ -144,12 +165,12 @@ def _board(machine: str) -> str:
     raise ValueError(message)
 
 
-def _cpu(domain: ET.Element, declared: str) -> Cpu:
+def _cpu(domain: ET.Element, declared: str, *, live: bool) -> Cpu:
     cpu = _need(domain.find("cpu"))
     topology = _need(cpu.find("topology"))
     mode = cpu.get("mode", "custom")
     model = cpu.findtext("model", declared) if mode == "custom" else mode
-    if declared == "host-model" and domain.get("type") == "qemu":
+    if declared == "host-model" and (live or domain.get("type") == "qemu"):
         model = declared
     made = Cpu(int(topology.attrib["sockets"]), int(topology.attrib["cores"]), int(topology.attrib["threads"]), model)
     if int(domain.findtext("vcpu", "0")) != made.count:

@@ -10,6 +10,7 @@ import json
 import os
 import re
 import subprocess
+import tempfile
 from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Any, cast
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _LONGEST = 300
 _BLOCK = 64 * 1024
+_SECTOR = 512
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,13 @@ def takes_direct_writes(path: Path) -> bool:
 
 
 def convert(
-    source: SourceImage, target: Path, form: str, progress: Callable[[float], None], *, direct: bool = False
+    source: SourceImage,
+    target: Path,
+    form: str,
+    progress: Callable[[float], None],
+    *,
+    direct: bool = False,
+    compress: bool = False,
 ) -> None:
     """Write a sparse copy in another format; ``progress`` is told percents.
 
@@ -116,11 +124,13 @@ def convert(
         direct: write to the medium at once, and not to the page cache first: when it is converted it is on the
             medium, and what runs beside it keeps its memory. Writes of 2 MiB may change places then (``-W``, 8 at a
             time), so that reading, decompressing and writing go on side by side.
+        compress: make a qcow2 smaller, with zstd.
 
     Raises:
         EdgeError: QEMU cannot read the source to its end, or cannot write.
     """
     how = ["-t", "none", "-W"] if direct else []
+    how += ["-c", "-o", "compression_type=zstd"] if compress else []
     command = ["qemu-img", "convert", "-p", *how, "-O", form, source.name, f"file:{target}"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=_environment()) as process:
         try:
@@ -135,6 +145,26 @@ def convert(
             raise
     if process.returncode:
         raise _failed(str(source.path), "convert", complaint)
+
+
+def in_use(path: Path) -> bool:
+    """Tell whether something has a disk open to write it, as a machine that runs has: QEMU locks it.
+
+    Raises:
+        EdgeError: QEMU cannot tell.
+    """
+    try:
+        # Reads a sector, for 'info' and 'measure' do not mind the lock; as raw, for a damaged image can be asked too.
+        if path.stat().st_size >= _SECTOR:
+            with tempfile.TemporaryDirectory() as scratch:
+                sector = SourceImage(path, "raw", size=_SECTOR)
+                _run(["convert", "-O", "raw", sector.name, f"file:{scratch}/sector"], str(path))
+    except EdgeError as error:
+        # "Failed to get shared "write" lock", "Is another process using the image …?" (QEMU's block/file-posix.c)
+        if "Is another process using" in str(error):
+            return True
+        raise
+    return False
 
 
 def create(target: Path, form: str, size: int) -> None:

@@ -99,6 +99,7 @@ from ansible_collections.edgewright.edge.plugins.module_utils.errors import Edge
 from ansible_collections.edgewright.edge.plugins.module_utils.libvirt_definition import (
     domain_from_xml,
     normal_form,
+    runs_as_defined,
     same_definition,
 )
 
@@ -133,8 +134,9 @@ class Domain:
         self.changed = False
         self.redefined = False
         self.running = self._asked("isActive")
-        self.outdated = self.running and self._asked("isUpdated")
         self.before = self._definition()
+        # Not isUpdated(): that is about changes made to the running domain, and false after it was defined anew.
+        self.outdated = bool(self.running and self.before and not runs_as_defined(self._live(), self.before))
         self.after = self.before
 
     def define(self, xml: str) -> None:
@@ -142,7 +144,7 @@ class Domain:
         if self.before and same_definition(self.before, xml):
             return
         self.changed = self.redefined = True
-        self.outdated = self.running
+        self.outdated = self.running and not runs_as_defined(self._live(), xml)
         self.after = xml
         if self._act:
             self.handle = self._connection.defineXML(xml)
@@ -189,6 +191,9 @@ class Domain:
         if self.handle is None or not self.handle.isPersistent():
             return ""
         return str(self.handle.XMLDesc(libvirt.VIR_DOMAIN_XML_INACTIVE))
+
+    def _live(self) -> str:
+        return "" if self.handle is None else str(self.handle.XMLDesc())
 
     def _do(self, action: Callable[[], Any]) -> None:
         self.changed = True

@@ -57,8 +57,8 @@ def test_damage_names_member_found_and_expected_digest():
 
 def test_missing_and_foreign_members_are_all_named():
     text = problems(backup.check_members, MANIFEST, {"server/token": A, "server/evil": A}, where="x")
-    assert "x: datastore/state.db: is missing in the archive" in text
-    assert "x: server/evil: is not in the archive's manifest" in text
+    assert "x: datastore/state.db: is missing in the backup" in text
+    assert "x: server/evil: is not in the backup's manifest" in text
 
 
 def test_an_archive_without_token_is_useless():

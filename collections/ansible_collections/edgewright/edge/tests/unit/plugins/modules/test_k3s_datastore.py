@@ -320,7 +320,7 @@ def add_link(content):
         (drop_token, "server/token: is missing: without its token a datastore cannot be read"),
         (flip_byte, "server/tls/server-ca.key: is damaged; found sha256:"),
         (lambda content: content.pop("manifest.json"), "has no manifest.json"),
-        (lambda content: content.pop("datastore/state.db"), "datastore/state.db: is missing in the archive"),
+        (lambda content: content.pop("datastore/state.db"), "datastore/state.db: is missing in the backup"),
         (add_link, "is not a plain file of the backup"),
     ],
 )

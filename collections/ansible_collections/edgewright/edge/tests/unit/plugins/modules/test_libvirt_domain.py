@@ -85,6 +85,10 @@ def test_a_change_is_shown_and_needs_a_restart(manage):
     before, after = (set(result["diff"][side].splitlines()) for side in ("before", "after"))
     assert before - after == {'  <memory unit="KiB">65536</memory>'}
     assert after - before == {'  <memory unit="KiB">131072</memory>'}
+    # Run again, it is no change any more, and the machine still runs as it was.
+    again = manage(xml=xml(memory=128 * 1024**2))
+    assert (again["changed"], again["restart_needed"]) == (False, True)
+    assert not manage(xml=xml(), state="present")["restart_needed"]
 
 
 def test_a_stopped_domain_needs_no_restart(manage):
