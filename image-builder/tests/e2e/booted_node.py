@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 # Emulated, on a machine that is busy with other things too. A machine that is ready is noticed at once.
 MINUTE = 60.0
+# The old till waits for a key without ever sleeping, and would have half of the one processor.
+LOW_GUESTS = {"systemd.unit-dropin.machine.slice": b"[Slice]\nCPUWeight=5\n"}
 RECOGNISED = r"edgewright: this machine is (\S+) \(by ([^)]+)\)"
 # What the end of a boot says; a node that is not healthy then may become so.
 EXAMINED = r"edgewright: (not )?healthy\b"
@@ -54,6 +56,7 @@ class Node:
         folder: takes the disk, ``disk.raw``, a sparse copy that other programs can open.
         console: the serial console's text.
         memory: in bytes.
+        cpus: one, for two emulated ones wait for each other and take more of the host's time for the same work.
         variables: the inventory variables of the host to be: MAC, DMI data, address. Empty for a machine unknown.
     """
 
@@ -66,6 +69,7 @@ class Node:
     disk_bus: qemu.DiskBus = "virtio"
     disk_size: int = 0
     memory: int = 2 * GIB
+    cpus: int = 1
     kernel_arguments: tuple[str, ...] = ()
     credentials: Mapping[str, bytes] = field(default_factory=dict)
     capture: Path | None = None
@@ -83,11 +87,12 @@ class Node:
         )
         hardware = qemu.Hardware(
             memory=self.memory,
+            cpus=self.cpus,
             disk_bus=self.disk_bus,
             link=link,
             dmi_serial=virtual_node.identity(self.variables, "dmi_serial"),
             dmi_uuid=virtual_node.identity(self.variables, "dmi_uuid"),
-            credentials={"ssh.authorized_keys.root": self.key.public, **self.credentials},
+            credentials={"ssh.authorized_keys.root": self.key.public, **LOW_GUESTS, **self.credentials},
             kernel_arguments=self.kernel_arguments,
             reboots=self.reboots,
         )
