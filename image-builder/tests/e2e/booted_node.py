@@ -21,8 +21,12 @@ if TYPE_CHECKING:
 
 # Emulated, on a machine that is busy with other things too. A machine that is ready is noticed at once.
 MINUTE = 60.0
-# The old till waits for a key without ever sleeping, and would have half of the one processor.
-LOW_GUESTS = {"systemd.unit-dropin.machine.slice": b"[Slice]\nCPUWeight=5\n"}
+# What only costs an emulated node time: the old till waits for a key without ever sleeping, and would have half of the
+# one processor; a root that asks a few questions needs no service manager of its own (systemd-debug-generator(8)).
+DROP_INS = {
+    "systemd.unit-dropin.machine.slice": b"[Slice]\nCPUWeight=5\n",
+    "systemd.unit-dropin.user@0.service": b"[Unit]\nConditionPathExists=!/run\n",
+}
 RECOGNISED = r"edgewright: this machine is (\S+) \(by ([^)]+)\)"
 # What the end of a boot says; a node that is not healthy then may become so.
 EXAMINED = r"edgewright: (not )?healthy\b"
@@ -92,7 +96,7 @@ class Node:
             link=link,
             dmi_serial=virtual_node.identity(self.variables, "dmi_serial"),
             dmi_uuid=virtual_node.identity(self.variables, "dmi_uuid"),
-            credentials={"ssh.authorized_keys.root": self.key.public, **LOW_GUESTS, **self.credentials},
+            credentials={"ssh.authorized_keys.root": self.key.public, **DROP_INS, **self.credentials},
             kernel_arguments=self.kernel_arguments,
             reboots=self.reboots,
         )
