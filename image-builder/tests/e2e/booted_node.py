@@ -27,6 +27,8 @@ DROP_INS = {
     "systemd.unit-dropin.machine.slice": b"[Slice]\nCPUWeight=5\n",
     "systemd.unit-dropin.user@0.service": b"[Unit]\nConditionPathExists=!/run\n",
 }
+# systemd's own limits of 90 seconds are for machines that are not emulated on a busy host (systemd(1)).
+PATIENCE = ("systemd.default_timeout_start_sec=900", "systemd.default_device_timeout_sec=900")
 RECOGNISED = r"edgewright: this machine is (\S+) \(by ([^)]+)\)"
 # What the end of a boot says; a node that is not healthy then may become so.
 EXAMINED = r"edgewright: (not )?healthy\b"
@@ -61,6 +63,7 @@ class Node:
         console: the serial console's text.
         memory: in bytes.
         cpus: one, for two emulated ones wait for each other and take more of the host's time for the same work.
+        patient: whether systemd waits longer than usual for units and devices.
         variables: the inventory variables of the host to be: MAC, DMI data, address. Empty for a machine unknown.
     """
 
@@ -78,6 +81,7 @@ class Node:
     credentials: Mapping[str, bytes] = field(default_factory=dict)
     capture: Path | None = None
     reboots: bool = True
+    patient: bool = True
 
     def __post_init__(self) -> None:
         address, gateway = virtual_node.static_address(self.variables)
@@ -97,7 +101,7 @@ class Node:
             dmi_serial=virtual_node.identity(self.variables, "dmi_serial"),
             dmi_uuid=virtual_node.identity(self.variables, "dmi_uuid"),
             credentials={"ssh.authorized_keys.root": self.key.public, **DROP_INS, **self.credentials},
-            kernel_arguments=self.kernel_arguments,
+            kernel_arguments=(*self.kernel_arguments, *(PATIENCE if self.patient else ())),
             reboots=self.reboots,
         )
         self.console.parent.mkdir(parents=True, exist_ok=True)
