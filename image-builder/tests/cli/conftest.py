@@ -49,7 +49,7 @@ def edgewright(environment: dict[str, str], tmp_path: Path) -> Run:
             check=False,
             cwd=tmp_path,
             env=environment | more,
-            timeout=120,
+            timeout=240,
         )
 
     return run

@@ -130,7 +130,7 @@ def test_interruption_is_told_in_one_line(
     )
     writer = _open_when_read(fifo, process)
     process.send_signal(number)
-    out, err = process.communicate(timeout=30)
+    out, err = process.communicate(timeout=120)
     os.close(writer)
     assert process.returncode == code
     assert out == ""

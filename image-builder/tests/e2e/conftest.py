@@ -26,14 +26,17 @@ if TYPE_CHECKING:
 
 _NEEDS_NETWORK = 3  # docs: exit codes of the command line
 _HERE = Path(__file__).parent
+# What takes longest begins first, beside all the others.
+_FIRST = ("test_k3s_image.py", "test_node_life.py", "test_three_nodes.py", "test_fallback.py", "test_reproducible.py")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark everything in this folder: it builds and boots. What takes longest begins first, beside all the others."""
+    """Mark everything in this folder, for it builds and boots, and put its files in their order."""
     for item in items:
         if _HERE in item.path.parents:
             item.add_marker(pytest.mark.e2e)
-    items.sort(key=lambda item: item.path.name != "test_k3s_image.py")
+    places = {name: place for place, name in enumerate(_FIRST)}
+    items.sort(key=lambda item: places.get(item.path.name, len(places)))
 
 
 def edgewright(*words: str | Path, check: bool = True) -> subprocess.CompletedProcess[str]:
@@ -92,9 +95,9 @@ def store() -> Store:
 
 
 @contextlib.contextmanager
-def alone(kept: Path) -> Iterator[None]:
-    """Keep other workers of this run from delivering to the same folders at the same time."""
-    with (kept / "lock").open("w") as file:
+def alone(output: Path) -> Iterator[None]:
+    """Keep other workers of this run from delivering to the same folder at the same time."""
+    with output.with_name(f"{output.name}.lock").open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
 
@@ -116,7 +119,7 @@ def demo_inventory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def demo(demo_inventory: Path, kept: Path) -> Build:
     """The demo's image."""
     output = kept / "demo"
-    with alone(kept):
+    with alone(output):
         edgewright("build", "-i", demo_inventory, "--output", output)
     return Build(demo_inventory, output)
 
@@ -130,7 +133,7 @@ def three_nodes(demo_inventory: Path, kept: Path, tmp_path_factory: pytest.TempP
     edgewright("lock", "-i", inventory)
     edgewright("fetch", "-i", inventory)
     output = kept / "three-nodes"
-    with alone(kept):
+    with alone(output):
         edgewright("build", "-i", inventory, "--output", output)
     return Build(inventory, output)
 

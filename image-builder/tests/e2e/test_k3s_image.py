@@ -74,7 +74,7 @@ def build(release: Path, kept: Path, tmp_path_factory: pytest.TempPathFactory) -
 @pytest.fixture(scope="module")
 def node(build: Build, make_node: MakeNode) -> Node:
     """The machine, healthy."""
-    box = make_node("box-on-k3s", build.image, build.host("box-01"), memory=4 * GIB, disk_size=8 * GIB)
+    box = make_node("box-on-k3s", build.image, build.host("box-01"), memory=4 * GIB, cpus=2, disk_size=8 * GIB)
     box.start()
     box.wait_healthy(PATIENCE)
     return box

@@ -15,7 +15,7 @@ SUPERBLOCK = 1024
 
 
 def test_verity_refuses_a_flipped_byte_and_the_boot_counts_as_a_failed_try(demo: Build, make_node: MakeNode) -> None:
-    node = make_node("flipped-byte", demo.image, demo.host("till-01"), reboots=False)
+    node = make_node("flipped-byte", demo.image, demo.host("till-01"), reboots=False, patient=False)
     flip_byte(node.disk, partition(node.disk, "root-a").start + SUPERBLOCK)
     node.start()
     node.machine.wait_for_console(r"device-mapper: verity: .*data block 0 is corrupted", 8 * MINUTE)

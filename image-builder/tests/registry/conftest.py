@@ -270,7 +270,7 @@ def registry_port(tmp_path_factory: pytest.TempPathFactory) -> Iterator[int]:
     (folder / "config.yml").write_text(json.dumps(settings))
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen(["docker-registry", "serve", folder / "config.yml"], stdout=log, stderr=log)
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 180
     while True:
         try:
             httpx.get(f"http://127.0.0.1:{port}/v2/", trust_env=False).raise_for_status()

@@ -58,7 +58,7 @@ class Bench:
 
     def fetch(self, *words: str) -> tuple[int, str, str]:
         process = self.start(*words)
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=180)
         return process.returncode, out, err
 
     def layers_asked(self) -> list[str]:
@@ -101,7 +101,7 @@ def _processes_of(bench: Bench) -> list[str]:
 
 
 def _wait_for(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
@@ -114,7 +114,7 @@ def test_after_an_end_at_any_moment_the_next_run_goes_on(bench: Bench, how: sign
     _wait_for(lambda: any(bench.store.has(digest) for image in bench.images.values() for digest in image.digests[2:]))
     begin = time.monotonic()
     process.send_signal(how)
-    process.communicate(timeout=60)
+    process.communicate(timeout=180)
     assert time.monotonic() - begin < 10
     assert not bench.is_whole()
     if how != signal.SIGKILL:

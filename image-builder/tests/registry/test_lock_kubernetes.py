@@ -381,7 +381,7 @@ def test_the_command_line_locks_fetches_and_carries_a_k3s_site(
 ) -> None:
     def run(verb: str, *words: str) -> Any:
         process = start(verb, *words, "--json")
-        out, err = process.communicate(timeout=120)
+        out, err = process.communicate(timeout=180)
         assert process.returncode == 0, err
         return json.loads(out)
 
@@ -416,13 +416,13 @@ def test_an_interrupted_lock_ends_at_once_and_writes_nothing(
     before = (world.folder / "site.lock.yml").read_bytes()
     world.front.silence = 30
     process = start("lock")
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while not world.front.asked("/v2/"):
         assert time.monotonic() < deadline
         time.sleep(0.05)
     begin = time.monotonic()
     process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
+    _, err = process.communicate(timeout=180)
     assert (process.returncode, "Traceback" in err) == (130, False)
     assert time.monotonic() - begin < 10
     assert (world.folder / "site.lock.yml").read_bytes() == before

@@ -123,9 +123,9 @@ def ctr(tmp_path: Path) -> Iterator[Callable[..., str]]:
 
     def run(*words: str) -> str:
         argv = ["ctr", "--address", str(folder / "socket"), *words]
-        return subprocess.run(argv, check=True, capture_output=True, text=True, timeout=60).stdout
+        return subprocess.run(argv, check=True, capture_output=True, text=True, timeout=180).stdout
 
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     version: list[str | Path] = ["ctr", "--address", folder / "socket", "version"]
     while subprocess.run(version, capture_output=True, check=False).returncode:
         assert daemon.poll() is None, (tmp_path / "containerd.log").read_text()

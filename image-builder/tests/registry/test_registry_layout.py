@@ -54,7 +54,7 @@ def serve() -> Iterator[Callable[[Path], str]]:
         environment = {name: value for name, value in os.environ.items() if not name.startswith("REGISTRY_")}
         process = subprocess.Popen(["docker-registry", "serve", own], env=environment)
         running.append(process)
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 180
         while True:
             try:
                 httpx.get(f"http://{address}/v2/", trust_env=False).raise_for_status()

@@ -58,13 +58,13 @@ def sleepers() -> list[str]:
 def test_an_interrupted_build_takes_its_programs_along_and_leaves_nothing(tmp_path: Path) -> None:
     cache = tmp_path / "cache"
     build = subprocess.Popen([sys.executable, "-c", SCRIPT, str(cache)])
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 180
     while len(sleepers()) < 2 and time.monotonic() < deadline:
         assert build.poll() is None
         time.sleep(0.05)
     build.send_signal(signal.SIGINT)
-    assert build.wait(timeout=30) == 130
-    deadline = time.monotonic() + 10
+    assert build.wait(timeout=120) == 130
+    deadline = time.monotonic() + 60
     while sleepers() and time.monotonic() < deadline:
         time.sleep(0.05)
     assert sleepers() == []

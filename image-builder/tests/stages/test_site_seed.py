@@ -116,13 +116,13 @@ def test_an_interrupted_run_leaves_nothing(context: Context, tree: Path, invento
     with subprocess.Popen([sys.executable, "-c", INTERRUPTED, *places], stdout=subprocess.PIPE, text=True) as run:
         assert run.stdout is not None
         scratch = Path(run.stdout.readline().strip())
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 120
         while not (scratch / "box").is_dir() and time.monotonic() < deadline:
             time.sleep(0.05)
         assert scratch.stat().st_mode & 0o777 == 0o700
         time.sleep(0.5)
         run.send_signal(signal.SIGINT)
-        assert run.wait(timeout=30) == 130
+        assert run.wait(timeout=120) == 130
     assert list(context.cache.tmp.iterdir()) == []
 
 

@@ -42,7 +42,7 @@ class Machine:
         argv = [sys.executable, "-m", "edgewright", "artifacts", *map(str, words), "--cache", str(self.cache)]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
         result = subprocess.run(
-            argv, env=environment, capture_output=True, text=True, check=False, cwd=self.folder, timeout=60
+            argv, env=environment, capture_output=True, text=True, check=False, cwd=self.folder, timeout=180
         )
         assert "Traceback" not in result.stderr
         return result.returncode, result.stdout, result.stderr

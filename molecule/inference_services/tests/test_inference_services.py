@@ -49,7 +49,7 @@ def test_service_starts_with_the_node_and_is_restarted(host: Any) -> None:
     before = host.check_output("systemctl show -P MainPID double.service")
     host.check_output("kill -9 %s", host.check_output("podman inspect --format '{{.State.Pid}}' double"))
     host.check_output(
-        "timeout 60 sh -c 'until /usr/lib/edgewright/check-inference 8080 && "
+        "timeout 240 sh -c 'until /usr/lib/edgewright/check-inference 8080 && "
         '[ "$(systemctl show -P MainPID double.service)" != "$0" ]; do sleep 1; done\' %s',
         before,
     )

@@ -52,7 +52,7 @@ class Site:
             "edge_kubernetes": {"k3s": "v1.36.5+k3s1", "kubevirt": None},
             "backup_copy": str(self.copies),
             "k3s__default_route": True,
-            "k3s__ready_timeout": 60,
+            "k3s__ready_timeout": 240,
             "upgrade_free_space": 1,
         }
         hosts = {name: {"edge_network": _network(ADDRESSES[name])} for name in (*self.servers, *self.agents)}
@@ -123,7 +123,7 @@ def keep(server: str, name: str) -> None:
     manifest = f"apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}, namespace: default}}\ndata: {{kept: '1'}}\n"
     path = f"/var/lib/rancher/k3s/server/manifests/{name}.yaml"
     on(server, "sh", "-c", f'printf %s "$1" >{path}', "sh", manifest)
-    for _ in range(40):
+    for _ in range(240):
         if name in kept(server):
             break
         on(server, "sleep", "0.5")

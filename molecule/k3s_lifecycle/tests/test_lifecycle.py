@@ -197,7 +197,7 @@ def test_a_bad_node_stops_the_upgrade_which_goes_on_later() -> None:
     drop_in = f"{folder}/99-bad.conf"
     on(TWO, "mkdir", "-p", folder)
     on(TWO, "sh", "-c", f"printf '[Service]\\nExecStartPre=/bin/false\\n' >{drop_in}")
-    told = PLANT.play("playbooks/upgrade.yml", "-e", NEWER, "-e", "k3s__ready_timeout=30", fails=True)
+    told = PLANT.play("playbooks/upgrade.yml", "-e", NEWER, "-e", "k3s__ready_timeout=120", fails=True)
     assert f"{TWO} could not be upgraded" in told
     assert "run upgrade.yml again" in told
     assert nodes(ONE).get(ONE) == B

@@ -17,7 +17,7 @@ def show(host: Any, unit: str, name: str) -> str:
 
 
 def wait_for_console(host: Any, text: str) -> None:
-    host.check_output('timeout 120 sh -c \'until grep -qF "$0" "$1"; do sleep 1; done\' %s %s', text, CONSOLE)
+    host.check_output('timeout 300 sh -c \'until grep -qF "$0" "$1"; do sleep 1; done\' %s %s', text, CONSOLE)
 
 
 def test_guest_boots_to_its_prompt(host: Any) -> None:

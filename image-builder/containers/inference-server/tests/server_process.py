@@ -46,7 +46,7 @@ class ServerProcess:
         self.process.wait()
         self._log.close()
 
-    def until(self, condition: Any, seconds: float = 20) -> Any:
+    def until(self, condition: Any, seconds: float = 120) -> Any:
         """Return the first true value of ``condition()``."""
         end = time.monotonic() + seconds
         while time.monotonic() < end:
