@@ -8,7 +8,8 @@ from typing import Any
 
 import scenario
 from inference_service import IMAGE, InferenceServiceBehaviour, Runtime
-from real_site import CHANGED, NODE, SCENARIO, WORKLOADS, left_the_node, play, ready
+from real_site import CHANGED, NODE, WORKLOADS, left_the_node, play, ready
+from scenario import SCENARIO
 
 
 class _K3s(Runtime):

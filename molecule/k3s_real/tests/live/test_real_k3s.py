@@ -14,7 +14,6 @@ from real_site import (
     CONVERGE,
     KUBEPODS,
     NODE,
-    SCENARIO,
     TOKEN,
     VERSION,
     WORKLOADS,
@@ -27,6 +26,7 @@ from real_site import (
     ready,
     started,
 )
+from scenario import SCENARIO
 
 if TYPE_CHECKING:
     from pathlib import Path
