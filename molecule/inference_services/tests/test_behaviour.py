@@ -7,8 +7,7 @@ from typing import Any
 import scenario
 from inference_service import BOUNDS, IMAGE, InferenceServiceBehaviour, Runtime
 
-NODE = "node-inference_services"
-CONVERGE = scenario.PROJECT / "molecule" / "inference_services" / "converge.yml"
+CONVERGE = scenario.HERE / "converge.yml"
 # As the scenario's inventory has it. podman alone gives a container devices by their nodes.
 IMAGED: dict[str, Any] = {
     "name": "imaged",
@@ -31,7 +30,7 @@ class _Podman(Runtime):
                 IMAGE: f"{scenario.SCENARIO}/inference-server.tar",
             },
         }
-        return scenario.play(CONVERGE, node=NODE, variables=variables)
+        return scenario.play(CONVERGE, node=scenario.NODE, variables=variables)
 
     def internal_url(self, host: Any, service: dict[str, Any]) -> str:  # noqa: ARG002 - a cluster is asked
         return f"http://127.0.0.1:{service['port']}"
@@ -43,7 +42,7 @@ class _Podman(Runtime):
         host.check_output("kill -9 %s", host.check_output("podman inspect --format '{{.State.Pid}}' %s", name))
 
     def power_cycle(self, host: Any) -> None:  # noqa: ARG002 - a cluster is waited for
-        scenario.power_cycle(NODE)
+        scenario.power_cycle(scenario.NODE)
 
 
 class TestInferenceService(InferenceServiceBehaviour):

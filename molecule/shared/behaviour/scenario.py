@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 
 PROJECT = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
 SCENARIO = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"])
+# Its only node, if it does not name another, and its folder.
+NODE = f"node-{os.environ['MOLECULE_SCENARIO_NAME']}"
+HERE = Path(os.environ["MOLECULE_SCENARIO_DIRECTORY"])
 
 
 @dataclass(frozen=True)

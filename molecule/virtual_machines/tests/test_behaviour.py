@@ -7,8 +7,7 @@ from typing import Any
 import scenario
 from virtual_machine import NAME, Runtime, VirtualMachineBehaviour
 
-NODE = "node-virtual_machines"
-CONVERGE = scenario.PROJECT / "molecule" / "virtual_machines" / "converge.yml"
+CONVERGE = scenario.HERE / "converge.yml"
 SMALL = {"memory": "32MiB", "machine": "pc", "graphics": "none"}
 IDE = [{"source": "file:till.raw", "bus": "ide"}]
 # As side_effect.yml leaves them.
@@ -32,7 +31,7 @@ class _Libvirt(Runtime):
         return {**SMALL, "name": NAME, "start_order": 25, "stop_timeout": 3, "disks": IDE}
 
     def apply(self, machines: list[dict[str, Any]]) -> scenario.Run:
-        return scenario.play(CONVERGE, node=NODE, variables={"edge_virtual_machines": [*OTHERS, *machines]})
+        return scenario.play(CONVERGE, node=scenario.NODE, variables={"edge_virtual_machines": [*OTHERS, *machines]})
 
     def console(self, host: Any, name: str) -> str:
         return str(host.run("cat /var/log/libvirt/qemu/%s-serial.log", name).stdout)
@@ -47,7 +46,7 @@ class _Libvirt(Runtime):
         host.check_output("systemctl start edgewright-vm@%s.service", name)
 
     def power_cycle(self, host: Any) -> None:  # noqa: ARG002 - a cluster is waited for
-        scenario.power_cycle(NODE)
+        scenario.power_cycle(scenario.NODE)
 
     def disk(self, name: str) -> str:
         return f"/var/lib/edgewright/virtual-machines/{name}/disk0.img"
