@@ -8,7 +8,7 @@ import shutil
 import statistics
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
@@ -37,13 +37,17 @@ _COLLECTIONS = (
     "community/general",
     "community/library_inventory_filtering_v1",
 )
+# Only what a release at hand may lack the images of is left out.
+_WITHOUT = {
+    "disable": ["coredns", "local-storage", "metrics-server", "servicelb", "traefik"],
+    "disable-helm-controller": True,
+}
 _RECAP = re.compile(rb"^\S+\s+: ok=(\d+)\s+changed=(\d+)\s+unreachable=0\s+failed=0\s+skipped=(\d+)", re.MULTILINE)
 _NOTE = (
-    "A server in a container like a blank Debian 13 with systemd, reached through docker; k3s is the tests' stand-in, "
-    f"which starts in a second or two where k3s takes ten and more. The median of {_REPEATS} runs after the first, in "
-    "turns. "
-    "Tasks are those that ran; skipped ones take time too."
+    "A server in a container like a blank Debian 13 with systemd, reached through docker; k3s is {what}. "
+    f"The median of {_REPEATS} runs after the first, in turns. Tasks are those that ran; skipped ones take time too."
 )
+_STAND_IN = "the tests' stand-in, which starts in a second or two where k3s takes ten and more"
 _PREPARE = """\
 # Debian's installer gives every machine iproute2, which Ansible's facts of addresses come from.
 - name: Container of k3s-ansible has what a machine has, and what role k3s installs itself
@@ -75,14 +79,43 @@ class Run:
     restarts: int
 
 
+@dataclass(frozen=True)
+class K3s:
+    """What both sides are given: a real release where one is at hand, else the tests' stand-in.
+
+    Attributes:
+        version: of the release.
+        scenario: Molecule's scenario whose containers and release these are.
+        config: what the server is told.
+        manifests: of the site.
+        what: it is, for the reader of the figures.
+    """
+
+    version: str = "v1.36.5+k3s1"
+    scenario: str = "k3s"
+    config: Mapping[str, object] = field(default_factory=dict)
+    manifests: tuple[str, ...] = ("file:manifests/dashboard.yml",)
+    what: str = _STAND_IN
+
+    @classmethod
+    def at_hand(cls) -> K3s:
+        """Return the newest release that can be had without a network, or the stand-in."""
+        tool = project_root() / "molecule" / "k3s_real" / "tools" / "release_at_hand.py"
+        try:
+            folder = Path(run([sys.executable, tool]).decode().strip())
+        except ToolError:
+            return cls()
+        return cls(folder.name, "k3s_real", _WITHOUT, (), f"a real one, {folder.name}")
+
+
 class Containers:
     """Containers that are like blank machines, as Molecule's scenario of role k3s describes them."""
 
-    def __init__(self, names: tuple[str, ...]) -> None:
+    def __init__(self, names: tuple[str, ...], scenario: str) -> None:
         root = project_root()
         image = run([sys.executable, root / "molecule" / "node-image" / "build.py"]).decode().split()[-1]
-        scenario = yaml.safe_load((root / "molecule" / "k3s" / "molecule.yml").read_text(encoding="utf-8"))
-        self._platform = scenario["platforms"][0]
+        described = yaml.safe_load((root / "molecule" / scenario / "molecule.yml").read_text(encoding="utf-8"))
+        self._platform = described["platforms"][0]
         self._image, self._names = image, names
 
     def __enter__(self) -> Self:
@@ -101,8 +134,9 @@ class Containers:
 
     def _argv(self, name: str) -> list[str]:
         platform = self._platform
-        lists = {"cap-add": "capabilities", "security-opt": "security_opts", "volume": "volumes", "tmpfs": "tmpfs"}
-        options = [f"--{option}={value}" for option, key in lists.items() for value in platform[key]]
+        lists = {"cap-add": "capabilities", "device": "devices", "security-opt": "security_opts", "tmpfs": "tmpfs"}
+        lists["volume"] = "volumes"
+        options = [f"--{option}={value}" for option, key in lists.items() for value in platform.get(key, ())]
         fixed = [f"--network={platform['network_mode']}", f"--cgroupns={platform['cgroupns_mode']}"]
         words = ["--detach", f"--name={name}", f"--hostname={name}", *fixed, *options]
         return ["docker", "run", *words, self._image, *platform["command"].split()]
@@ -113,12 +147,13 @@ class Bench:
 
     Args:
         folder: made anew.
+        k3s: what is run.
         theirs: the folder of k3s-ansible, or None.
         log: what Ansible says goes there.
     """
 
-    def __init__(self, folder: Path, theirs: Path | None, log: Path) -> None:
-        self._folder, self._log = folder, log
+    def __init__(self, folder: Path, k3s: K3s, theirs: Path | None, log: Path) -> None:
+        self._folder, self._k3s, self._log = folder, k3s, log
         self._theirs, self._both = folder / "k3s-ansible", theirs is not None
         shutil.rmtree(folder, ignore_errors=True)
         (folder / "inventory").mkdir(parents=True)
@@ -149,14 +184,16 @@ class Bench:
     def _inventory(self) -> dict[str, object]:
         ours = {
             "edge_site": "bench",
-            "edge_kubernetes": {"k3s": "v1.36.5+k3s1", "manifests": ["file:manifests/dashboard.yml"]},
+            "edge_kubernetes": {"k3s": self._k3s.version, "manifests": list(self._k3s.manifests)},
+            "k3s__config": dict(self._k3s.config),
             "k3s__default_route": True,
         }
         # Its airgap role takes program, installer and image archives from that folder instead of from the network.
         theirs = {
             "airgap_dir": str(self._folder / "airgap"),
             "api_endpoint": "127.0.0.1",
-            "k3s_version": "v1.36.5+k3s1",
+            "k3s_version": self._k3s.version,
+            "server_config_yaml": yaml.safe_dump(dict(self._k3s.config)),
             "token": "token-of-the-bench-0123456789",
         }
         groups: dict[str, object] = {"k3s_server": {"hosts": {_OURS: {}}, "vars": ours}}
@@ -173,7 +210,7 @@ class Bench:
 
     def prepare(self) -> None:
         """Make the containers blank machines, and the release of k3s, with its images, that both are given."""
-        self._play(project_root() / "molecule" / "k3s" / "prepare.yml")
+        self._play(project_root() / "molecule" / self._k3s.scenario / "prepare.yml")
         if self._both:
             self._play(self._folder / "prepare.yml")
 
@@ -190,7 +227,7 @@ class Bench:
         airgap = self._folder / "airgap"
         shutil.rmtree(airgap, ignore_errors=True)
         run(["docker", "cp", f"{_OURS}:{_IMAGES}", airgap])
-        run([sys.executable, project_root() / "molecule" / "k3s" / "stand-in" / "make_k3s.py", airgap / "k3s"])
+        run(["docker", "cp", f"{_OURS}:/usr/local/bin/k3s-{self._k3s.version}", airgap / "k3s"])
         shutil.copy(self._theirs / _INSTALLER, airgap)
         (airgap / _INSTALLER).chmod(0o755)
 
@@ -236,10 +273,11 @@ def cluster(place: Workplace) -> list[Row]:
     except ToolError as error:
         raise NotMeasuredError("docker is missing, or may not be used") from error
     theirs, reason = _theirs(os.environ)
-    bench = Bench(place.folder / "cluster", theirs, place.reporter.run_log)
+    k3s = K3s.at_hand()
+    bench = Bench(place.folder / "cluster", k3s, theirs, place.reporter.run_log)
     ours_runs: list[Run] = []
     their_runs: list[Run] = []
-    with Containers((_OURS, _THEIRS) if theirs else (_OURS,)):
+    with Containers((_OURS, _THEIRS) if theirs else (_OURS,), k3s.scenario):
         with place.reporter.step("containers, a release of k3s, first runs"):
             bench.prepare()
             bench.ours()
@@ -251,7 +289,8 @@ def cluster(place: Workplace) -> list[Row]:
                 ours_runs.append(bench.ours())
                 if theirs:
                     their_runs.append(bench.theirs())
-    return _rows(ours_runs, their_runs, _NOTE if theirs else f"{_NOTE} Not measured: k3s-ansible: {reason}.")
+    note = _NOTE.format(what=k3s.what)
+    return _rows(ours_runs, their_runs, note if theirs else f"{note} Not measured: k3s-ansible: {reason}.")
 
 
 def _theirs(environment: Mapping[str, str]) -> tuple[Path | None, str]:

@@ -26,12 +26,14 @@ class Site:
         servers: hosts of k3s_server.
         agents: hosts of k3s_agent.
         variables: more than the common ones.
+        addresses: of all hosts.
     """
 
     name: str
     servers: list[str]
     agents: list[str] = field(default_factory=list)
     variables: dict[str, Any] = field(default_factory=dict)
+    addresses: dict[str, str] = field(default_factory=lambda: ADDRESSES)
 
     @property
     def folder(self) -> Path:
@@ -55,7 +57,7 @@ class Site:
             "k3s__ready_timeout": 240,
             "upgrade_free_space": 1,
         }
-        hosts = {name: {"edge_network": _network(ADDRESSES[name])} for name in (*self.servers, *self.agents)}
+        hosts = {name: {"edge_network": _network(self.addresses[name])} for name in (*self.servers, *self.agents)}
         groups = {
             "k3s_server": {"hosts": {name: hosts[name] for name in self.servers}},
             "k3s_agent": {"hosts": {name: hosts[name] for name in self.agents}},

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import pytest
+import scenario
+from scenario import PROJECT, SCENARIO, Run
 
-PROJECT = Path(os.environ["MOLECULE_PROJECT_DIRECTORY"])
-SCENARIO = Path(os.environ["MOLECULE_EPHEMERAL_DIRECTORY"])
+if TYPE_CHECKING:
+    from pathlib import Path
+
 HERE = PROJECT / "molecule" / "k3s_real"
 CONVERGE = HERE / "converge.yml"
 WORKLOADS = HERE / "workloads.yml"
@@ -27,47 +26,9 @@ CHANGED: dict[str, Any] = {}
 KUBEPODS = "grep -l kubepods /proc/[0-9]*/cgroup 2>/dev/null | cut -d/ -f3"
 
 
-@dataclass(frozen=True)
-class Run:
-    """What a playbook printed, how many of its tasks ran and changed something, and in how many seconds."""
-
-    output: str = field(repr=False)
-    ran: int
-    changed: int
-    seconds: float
-
-
 def play(playbook: str | Path, *arguments: str, fails: bool = False) -> Run:
-    """Run a playbook, with all that Ansible can say; it must end as it is said to."""
-    variables = SCENARIO / "changed.json"
-    variables.write_text(json.dumps(CHANGED))
-    command = ["ansible-playbook", "-vvv", "--diff", "-i", str(SCENARIO / "inventory"), "-e", f"@{variables}"]
-    environment = {
-        **os.environ,
-        "ANSIBLE_CONFIG": str(SCENARIO / "ansible.cfg"),
-        "ANSIBLE_COLLECTIONS_PATH": f"{PROJECT}/collections:{PROJECT}/build/molecule/collections",
-        "ANSIBLE_NOCOLOR": "1",
-        "EDGEWRIGHT_CACHE": f"{SCENARIO}/cache",
-    }
-    began = time.monotonic()
-    done = subprocess.run(
-        [*command, *arguments, str(playbook)],
-        cwd=PROJECT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        check=False,
-        stdin=subprocess.DEVNULL,
-    )
-    output = done.stdout + done.stderr
-    with (SCENARIO / "playbooks.log").open("a") as log:
-        log.write(f"\n===== {playbook}: {done.returncode}\n{output}")
-    if (done.returncode != 0) != fails:
-        pytest.fail(f"{playbook} ended with {done.returncode}: {output[-6000:]}", pytrace=False)
-    assert TOKEN not in output, "the token is in what Ansible said"
-    recap = re.findall(rf"^{NODE} +: ok=(\d+) +changed=(\d+)", output, re.MULTILINE)
-    ran, changed = map(int, recap[-1]) if recap else (0, 0)
-    return Run(output, ran, changed, time.monotonic() - began)
+    """Run a playbook; it must end as it is said to."""
+    return scenario.play(playbook, *arguments, node=NODE, variables=CHANGED, secret=TOKEN, fails=fails)
 
 
 def pin(*images: str) -> None:
@@ -107,6 +68,13 @@ def pinned_images(host: Any) -> set[str]:
     """Return the names of the images that containerd has and the kubelet never removes."""
     listed = host.check_output("ctr -n k8s.io images ls").splitlines()[1:]
     return {line.split()[0] for line in listed if "io.cattle.k3s.pinned=pinned" in line}
+
+
+def left_the_node(host: Any) -> str:
+    """Return how many packets have left the node since it was booted."""
+    counters = host.check_output("nft list counters | tr -s '\\n\\t ' ' '")
+    (packets,) = re.findall(r"counter departures { packets (\d+) ", counters)
+    return str(packets)
 
 
 def kill_all(host: Any) -> None:

@@ -1,9 +1,10 @@
 #!/usr/bin/env python3
-"""Give the scenario's site a lock and a store with the release at hand, and print its version.
+"""Give the scenario's site a lock and a store with the newest release at hand, and print its version.
 
 Usage: ``pin_release.py INVENTORY_FOLDER CACHE_FOLDER [SOURCE=FILE | IMAGE]…``. As ``edgewright lock`` and ``fetch``
 would have it: the program by its published address and checksum, each image of the release's archive by its digest,
-files as the inventory names them; and an image made on the spot for each name of one that is given.
+files as the inventory names them; and an image made on the spot for each name of one that is given. If there is a
+release before it, its program is pinned too, and its version printed after the other.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from ansible_collections.edgewright.edge.plugins.module_utils.kubernetes_release
 from edgewright.lockfile import LOCK_NAME, Artifact, Image, Lock
 from edgewright.pins import Blob
 from edgewright.store import Store
-from release_at_hand import IMAGES, newest
+from release_at_hand import IMAGES, releases
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "k3s" / "tools"))
 from release import image, stored
@@ -76,18 +77,19 @@ def pinned(layout: Path, store: Store, name: str, entry: dict[str, object]) -> I
 def main() -> None:
     """Store and pin."""
     inventory, cache = Path(sys.argv[1]), Path(sys.argv[2])
-    release = newest()
-    assert release is not None, "tools/release_at_hand.py says why"
+    found = releases()[:2]
+    assert found, "tools/release_at_hand.py says why"
     store = Store(cache / "store")
     files = dict(argument.split("=", 1) for argument in sys.argv[3:] if "=" in argument)
-    files[k3s_url(release.name, "k3s")] = str(published(release, "k3s"))
+    for release in found:
+        files[k3s_url(release.name, "k3s")] = str(published(release, "k3s"))
     artifacts = {}
     for source, path in files.items():
         digest, size = stored(store, Path(path).read_bytes())
         artifacts[source] = Artifact(source=source, digest=digest, size=size)
     own = {name: image(store, name) for name in sys.argv[3:] if "=" not in name}
-    Lock(artifacts=artifacts, images={**images(release, store), **own}).dump(inventory / LOCK_NAME)
-    print(release.name, end="")
+    Lock(artifacts=artifacts, images={**images(found[0], store), **own}).dump(inventory / LOCK_NAME)
+    print(*(release.name for release in found), end="")
 
 
 if __name__ == "__main__":

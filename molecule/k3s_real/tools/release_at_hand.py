@@ -22,23 +22,23 @@ def mirror() -> Path:
     return Path(os.environ.get("EDGEWRIGHT_K3S_MIRROR") or Path(cache) / "edgewright" / "mirror" / "k3s")
 
 
-def newest() -> Path | None:
-    """Return the folder of the newest release."""
+def releases() -> list[Path]:
+    """Return the folders of all releases, the newest first."""
     found = {}
     for images in mirror().glob(f"*/{IMAGES}"):
         folder = images.parent
         if (matched := VERSION.fullmatch(folder.name)) and (folder / "k3s").is_file():
             found[tuple(map(int, matched.groups()))] = folder
-    return found[max(found)] if found else None
+    return [found[version] for version in sorted(found, reverse=True)]
 
 
 def main() -> int:
     """Look and say."""
-    folder = newest()
-    if folder is None:
+    found = releases()
+    if not found:
         print(f"no release of k3s in {mirror()} (EDGEWRIGHT_K3S_MIRROR names another folder)")
         return 1
-    print(folder)
+    print(found[0])
     return 0
 
 

@@ -74,6 +74,17 @@ def test_virtual_machine_that_runs_already_is_taken_over(host: Any, deaf: str) -
     assert host.check_output("cat /run/libvirt/qemu/deaf.pid") == before
 
 
+def test_only_a_machine_that_ended_by_itself_starts_again(host: Any, deaf: str) -> None:
+    unit = f"edgewright-vm@{deaf}"
+    host.check_output(f"systemctl start {unit}")
+    host.check_output("kill -9 $(cat /run/libvirt/qemu/deaf.pid)")
+    host.check_output(f"timeout 60 sh -c 'until systemctl is-active -q {unit}; do sleep 1; done'")
+    assert virsh(host, f"domstate {deaf}") == "running"
+    virsh(host, f"destroy {deaf}")  # as its operator switches it off
+    host.check_output(f"timeout 20 sh -c 'while systemctl is-active -q {unit}; do sleep 1; done'")
+    assert host.check_output(f"systemctl show -P ActiveState {unit}") == "inactive"
+
+
 def test_virtual_machine_that_is_off_is_not_healthy(host: Any, deaf: str) -> None:
     said = host.run(f"/usr/lib/edgewright/vm check {deaf}")
     assert (said.rc, said.stdout.strip()) == (1, "undefined")

@@ -1,4 +1,4 @@
-"""What a node does after the role ``virtual_machines`` ran, then lost one machine and changed another: real guests."""
+"""What is libvirt's of virtual machines, after one was taken away and another changed: units, order, health, status."""
 
 from __future__ import annotations
 
@@ -20,20 +20,10 @@ def wait_for_console(host: Any, text: str) -> None:
     host.check_output('timeout 300 sh -c \'until grep -qF "$0" "$1"; do sleep 1; done\' %s %s', text, CONSOLE)
 
 
-def test_guest_boots_to_its_prompt(host: Any) -> None:
-    assert virsh(host, "domstate till") == "running"
-    wait_for_console(host, "TILL 3.1 (c) 1998")
-    wait_for_console(host, "till: ready, starts so far: |")
-
-
-def test_disk_has_its_declared_size_and_keeps_what_the_guest_wrote(host: Any) -> None:
-    wait_for_console(host, "till: ready")
+def test_disk_has_its_declared_size(host: Any) -> None:
     disk = "/var/lib/edgewright/virtual-machines/till/disk0.img"
     info = json.loads(host.check_output("qemu-img info --force-share --output=json %s", disk))
     assert info["virtual-size"] == 32 * 1024**2
-    # The guest counts its starts on its disk.
-    host.check_output("systemctl restart edgewright-vm@till.service")
-    wait_for_console(host, "till: ready, starts so far: ||")
 
 
 def test_changed_description_counts_from_the_next_start_on(host: Any) -> None:
@@ -69,10 +59,7 @@ def test_machine_that_always_runs_is_part_of_the_nodes_health(host: Any) -> None
     assert host.check_output("/etc/edgewright/health.d/vm-till") == "running"
     virsh(host, "destroy till")
     assert host.run("/etc/edgewright/health.d/vm-till").rc == 1
-    # Its unit knows that it was switched off.
-    assert host.run("timeout 30 sh -c 'while systemctl is-active -q edgewright-vm@till; do sleep 1; done'").rc == 0
-    host.check_output("systemctl start edgewright-vm@till.service")
-    assert host.run("/etc/edgewright/health.d/vm-till").rc == 0
+    host.check_output("timeout 300 sh -c 'until /etc/edgewright/health.d/vm-till; do sleep 1; done'")
 
 
 def test_status_tells_of_the_machines_and_their_consoles(host: Any) -> None:

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
-from real_site import CONVERGE, SCENARIO, play
+from real_site import CONVERGE, play
+from scenario import SCENARIO
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

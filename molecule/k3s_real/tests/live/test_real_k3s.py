@@ -8,23 +8,25 @@ import time
 from typing import TYPE_CHECKING, Any
 
 import yaml
+from inference_service import DOUBLE, IMAGE, on_node
 from real_site import (
     CHANGED,
     CONVERGE,
     KUBEPODS,
     NODE,
-    SCENARIO,
     TOKEN,
     VERSION,
     WORKLOADS,
     Journal,
     kill_all,
+    left_the_node,
     pin,
     pinned_images,
     play,
     ready,
     started,
 )
+from scenario import SCENARIO
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -37,19 +39,6 @@ SETTINGS = {
     "disable-helm-controller": True,
     "default-local-storage-path": "/var/lib/rancher/k3s/volumes",
 }
-SERVICE = {
-    "name": "double",
-    "image": "build:containers/inference-server",
-    "models": [{"name": "scaled", "version": 1, "source": "file:scaled-2.onnx"}],
-    "port": 8080,
-    "resources": {"cpus": 1, "memory": "512MiB"},
-}
-ASK = (
-    "import json, sys, urllib.request\n"
-    "body = json.dumps({'inputs': [{'name': 'x', 'datatype': 'FP32', 'shape': [1, 2], 'data': [1.5, -4]}]}).encode()\n"
-    "request = urllib.request.Request('http://127.0.0.1:8080/v2/models/scaled/infer', body)\n"
-    "print(json.loads(urllib.request.urlopen(request, timeout=30).read())['outputs'][0]['data'])"
-)
 DEPLOYMENT = "kubectl -n edgewright get deployment double -o json"
 
 
@@ -57,11 +46,10 @@ def locked_images() -> set[str]:
     return set(yaml.safe_load((SCENARIO / "inventory" / "site.lock.yml").read_text())["images"])
 
 
-def answers(host: Any, expected: str = "[3.0, -8.0]", seconds: float = 240) -> None:
-    until = time.monotonic() + seconds
-    while (said := host.run("python3 -c %s", ASK)).stdout.strip() != expected:
-        assert time.monotonic() < until, said.stderr + host.check_output("kubectl get events -A --no-headers")
-        time.sleep(1)
+def answers(host: Any) -> None:
+    service = on_node(host)
+    service.wait()
+    assert service.infer() == ("1", [3.0, -8.0]), host.check_output("kubectl get events -A --no-headers")
 
 
 def pod(host: Any) -> str:
@@ -155,20 +143,14 @@ def test_a_restore_brings_the_cluster_back(host: Any) -> None:
 # Workloads
 
 
-def test_a_declared_service_answers(host: Any) -> None:
-    CHANGED["edge_inference_services"] = [SERVICE]
-    CHANGED["inference_services__image_archives"] = {SERVICE["image"]: f"{SCENARIO}/inference-server.tar"}
+def test_changed_arguments_make_another_pod(host: Any) -> None:
+    CHANGED["edge_inference_services"] = [DOUBLE]
+    CHANGED["inference_services__image_archives"] = {IMAGE: f"{SCENARIO}/inference-server.tar"}
     play(WORKLOADS)
     assert json.loads(host.check_output(DEPLOYMENT))["status"]["availableReplicas"] == 1
     answers(host)
     before = pod(host)
-    assert play(WORKLOADS).changed == 0
-    assert pod(host) == before
-
-
-def test_changed_arguments_make_another_pod(host: Any) -> None:
-    before = pod(host)
-    CHANGED["edge_inference_services"] = [{**SERVICE, "arguments": ["--log-level", "debug"]}]
+    CHANGED["edge_inference_services"] = [{**DOUBLE, "arguments": ["--log-level", "debug"]}]
     play(WORKLOADS)
     (container,) = json.loads(host.check_output(DEPLOYMENT))["spec"]["template"]["spec"]["containers"]
     assert container["args"] == ["--log-level", "debug"]
@@ -199,21 +181,19 @@ def test_a_broken_containerd_store_is_made_anew(host: Any) -> None:
     answers(host)
 
 
-def test_a_service_that_is_no_longer_declared_is_gone(host: Any) -> None:
+def test_a_service_that_is_no_longer_declared_leaves_no_object(host: Any) -> None:
     CHANGED["edge_inference_services"] = []
     CHANGED["inference_services__image_archives"] = {}
     play(WORKLOADS)
-    marked = "kubectl get deployments,services,priorityclasses -A -l edgewright.workload=inference-service -o name"
+    marked = "kubectl get all,networkpolicies,priorityclasses -A -l edgewright.workload=inference-service -o name"
     assert host.check_output(marked) == ""
-    assert host.run("python3 -c %s", ASK).rc != 0
-    assert not host.file("/var/lib/edgewright/models/double").exists
 
 
 # After all of it
 
 
 def test_nothing_has_left_the_node(host: Any) -> None:
-    assert "counter departures { packets 0 bytes 0 }" in host.check_output("nft list counters | tr -s '\\n\\t ' ' '")
+    assert left_the_node(host) == "0"
 
 
 def test_no_secret_is_in_an_argument_or_a_log(host: Any) -> None:
