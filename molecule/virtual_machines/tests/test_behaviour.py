@@ -12,9 +12,8 @@ CONVERGE = scenario.HERE / "converge.yml"
 SMALL = {"memory": "32MiB", "machine": "pc", "graphics": "none"}
 IDE = [{"source": "file:till.raw", "bus": "ide"}]
 # As side_effect.yml leaves them.
-OTHERS: list[dict[str, Any]] = yaml.safe_load((scenario.HERE / "vars" / "changed.yml").read_text())[
-    "edge_virtual_machines"
-]
+CHANGED = yaml.safe_load((scenario.HERE / "vars" / "changed.yml").read_text(encoding="utf-8"))
+OTHERS: list[dict[str, Any]] = CHANGED["edge_virtual_machines"]
 
 
 class _Libvirt(Runtime):

@@ -6,7 +6,8 @@ import json
 import time
 from typing import Any, Self
 
-from real_site import CHANGED, SCENARIO, WORKLOADS, kill_all, play, ready
+from real_site import CHANGED, WORKLOADS, kill_all, play, ready
+from scenario import SCENARIO
 
 PORT = 30080
 INPUTS = [{"name": "x", "datatype": "FP32", "shape": [1, 2], "data": [1.5, -4]}]

@@ -102,8 +102,8 @@ def from_json(text: str, *, where: str) -> MachineBackup:
     if not whole or len(whole) != len(disks):
         problems.add(f"{at}: disks", "are not images with format and size in bytes", remedy=backup_members.ANOTHER)
     problems.raise_if_any()
-    texts = (data[key] for key in ("site", "machine", "node", "created", "consistency"))
-    return MachineBackup(*texts, whole, data["members"])
+    texts = {key: data[key] for key in ("site", "machine", "node", "created", "consistency")}
+    return MachineBackup(**texts, disks=whole, members=data["members"])
 
 
 def _disk(item: Any) -> DiskCopy | None:
