@@ -6,16 +6,15 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import yaml
-from real_site import CONVERGE, play
+from ansible_collections.edgewright.edge.plugins.module_utils.kubernetes_release import k3s_url
+from real_site import CONVERGE, VERSION, play
 from scenario import SCENARIO
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
 LOCK: dict[str, Any] = yaml.safe_load((SCENARIO / "inventory" / "site.lock.yml").read_text())
-(PROGRAM,) = [
-    pin["digest"].removeprefix("sha256:") for source, pin in LOCK["artifacts"].items() if source.endswith("/k3s")
-]
+PROGRAM = LOCK["artifacts"][k3s_url(VERSION, "k3s")]["digest"].removeprefix("sha256:")
 LAYER = next(iter(LOCK["images"].values()))["blobs"][-1]["digest"].removeprefix("sha256:")
 
 
