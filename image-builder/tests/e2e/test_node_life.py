@@ -96,11 +96,12 @@ class Boot:
         return found
 
 
-def look(node: Node) -> Boot:
+def look(node: Node, starts: int) -> Boot:
     """Wait until the node is healthy and its guest is up, and see how it is."""
     recognised = node.wait_recognised()
     node.wait_healthy()
-    status = node.wait_guest("till", "till: ready")
+    # Its console's log goes on from the boot before: that it is ready was said there too.
+    status = node.wait_guest("till", f"till: ready, starts so far: {'|' * starts}")
     return Boot(status, recognised, node.ask(QUESTIONS, timeout=10 * MINUTE))
 
 
@@ -208,7 +209,7 @@ def life(node: Node, demo: Build, store: Store, tmp_path_factory: pytest.TempPat
     scratch = tmp_path_factory.mktemp("partitions")
     secret_before = holds_secret(node, scratch)
     node.start()
-    first = look(node)
+    first = look(node, 1)
     inference = infer(node, demo, store)
     after_change = node.ask({"write": "echo kept >/etc/edgewright-note && sync", "etc": QUESTIONS["etc"]})
     node.machine.powerdown(10 * MINUTE)
@@ -218,7 +219,7 @@ def life(node: Node, demo: Build, store: Store, tmp_path_factory: pytest.TempPat
     table = run("sfdisk", "--dump", node.disk)
 
     node.start()
-    second = look(node)
+    second = look(node, 2)
     # Something is always being written when the power goes; only what was synced has a right to be there afterwards.
     busy = "(while :; do dd if=/dev/zero of=/var/lib/busy bs=1M count=32 status=none; done) >/dev/null 2>&1 &"
     write = "dd if=/dev/urandom of=/var/lib/acknowledged bs=64k count=40 conv=fsync status=none"
@@ -228,7 +229,7 @@ def life(node: Node, demo: Build, store: Store, tmp_path_factory: pytest.TempPat
     second_table = run("sfdisk", "--dump", node.disk)
 
     node.start()
-    third = look(node)
+    third = look(node, 2)
     survived = node.ask({"sum": "sha256sum </var/lib/acknowledged"})["sum"]
     node.machine.powerdown(10 * MINUTE)
     captures.append(keep_capture(node, "third"))
