@@ -195,6 +195,13 @@ class _Run:
                     self.failures.other.append(error)
 
     def _fetch(self, wanted: Wanted) -> None:
+        try:
+            self._into_store(wanted)
+        except OSError as error:  # also of the close, which tries to write what is buffered once more
+            name = str(self.store.partial_path(wanted.digest))
+            raise OSError(error.errno, error.strerror or str(error), name) from error
+
+    def _into_store(self, wanted: Wanted) -> None:
         with self.store.partial(wanted.digest) as part:
             if self.store.has(wanted.digest):  # another process was quicker
                 self.store.discard_partial(wanted.digest)
@@ -202,9 +209,6 @@ class _Run:
                 return
             try:
                 self._from_mirrors(wanted, part)
-            except OSError as error:
-                name = str(self.store.partial_path(wanted.digest))
-                raise OSError(error.errno, error.strerror or str(error), name) from error
             finally:
                 if _part_size(self.store, wanted) == 0:
                     self.store.discard_partial(wanted.digest)

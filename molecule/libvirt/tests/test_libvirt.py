@@ -77,8 +77,11 @@ def test_virtual_machine_that_runs_already_is_taken_over(host: Any, deaf: str) -
 def test_only_a_machine_that_ended_by_itself_starts_again(host: Any, deaf: str) -> None:
     unit = f"edgewright-vm@{deaf}"
     host.check_output(f"systemctl start {unit}")
-    host.check_output("kill -9 $(cat /run/libvirt/qemu/deaf.pid)")
-    host.check_output(f"timeout 60 sh -c 'until systemctl is-active -q {unit}; do sleep 1; done'")
+    killed = host.check_output("cat /run/libvirt/qemu/deaf.pid")
+    host.check_output(f"kill -9 {killed}")
+    # The unit is active until its service has seen the end; the new process is what tells that it came back.
+    again = f"grep -qvx {killed} /run/libvirt/qemu/deaf.pid"
+    host.check_output(f"timeout 60 sh -c 'until {again} && systemctl is-active -q {unit}; do sleep 1; done'")
     assert virsh(host, f"domstate {deaf}") == "running"
     virsh(host, f"destroy {deaf}")  # as its operator switches it off
     host.check_output(f"timeout 20 sh -c 'while systemctl is-active -q {unit}; do sleep 1; done'")
