@@ -1,5 +1,6 @@
 #!/bin/sh
-# A bootable BIOS disk of 16 MiB: an MBR, GRUB in the gap behind it, and a FAT file system that the guest writes to.
+# A bootable BIOS disk of 16 MiB: an MBR, GRUB in the gap behind it, and a FAT file system with the till's program, that the
+# guest writes to.
 # Runs in the tools tree; $1 is the recipe's folder; writes till.raw to the working folder.
 set -eu
 recipe=$1
@@ -10,12 +11,13 @@ fat="$disk@@1M"
 mformat -i "$fat" -F -N 7e110001 -v TILL -T $((15 * 2048)) -h 16 -s 63 ::
 # The environment block is a fixed 1024 bytes, so saving to it never allocates (GRUB manual, "Environment block").
 grub-editenv grubenv create
-touch -d "@$SOURCE_DATE_EPOCH" grubenv
 cp "$recipe/grub.cfg" grub.cfg
-touch -d "@$SOURCE_DATE_EPOCH" grub.cfg
+nasm -f bin -o till.bin "$recipe/till.asm"
+touch -d "@$SOURCE_DATE_EPOCH" grubenv grub.cfg till.bin
 mmd -i "$fat" ::/boot ::/boot/grub
+mcopy -m -i "$fat" till.bin ::/boot/
 mcopy -m -i "$fat" grubenv grub.cfg ::/boot/grub/
-modules="biosdisk part_msdos fat normal serial terminal echo test loadenv ls cat date datetime help hexdump sleep minicmd regexp halt reboot"
+modules="biosdisk part_msdos fat normal serial terminal test loadenv minicmd regexp multiboot boot"
 # shellcheck disable=SC2086 # one word a module
 grub-mkimage --format=i386-pc --prefix='(hd0,msdos1)/boot/grub' --output=core.img $modules
 # boot.img loads the sector after itself (its default), and core.img starts with a list of its own sectors from the next

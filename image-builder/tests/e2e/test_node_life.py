@@ -289,7 +289,7 @@ def test_the_model_answers_as_onnxruntime_does(life: Life) -> None:
 def test_the_old_till_runs_and_shows_its_prompt_on_its_serial_port(life: Life) -> None:
     assert life.first.answers["vm"] == "running"
     assert "TILL 3.1" in life.first.answers["vm_console"]
-    assert "grub>" in life.first.answers["vm_console"]
+    assert "till> " in life.first.answers["vm_console"]
     (machine,) = life.first.status["virtual_machines"]
     assert (machine["name"], machine["state"]) == ("till", "running")
     assert any("till: ready" in line for line in machine["console_tail"])

@@ -126,7 +126,7 @@ def test_a_backup_without_its_token_is_refused_before_anything_changes() -> None
     bad = SCENARIO / "tokenless.tar.gz"
     members = sorted(str(path.relative_to(work)) for path in work.rglob("*") if path.is_file())
     subprocess.run(["tar", "-czf", bad, "-C", work, *members], check=True)
-    assert "server/token: is missing in the archive" in refused(SHOP, bad)
+    assert "server/token: is missing in the backup" in refused(SHOP, bad)
 
 
 def test_a_backup_for_another_token_is_refused_and_no_secret_told() -> None:
