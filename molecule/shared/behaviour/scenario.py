@@ -53,6 +53,7 @@ def play(
         "ANSIBLE_CONFIG": str(SCENARIO / "ansible.cfg"),
         "ANSIBLE_COLLECTIONS_PATH": f"{PROJECT}/collections:{PROJECT}/build/molecule/collections",
         "ANSIBLE_NOCOLOR": "1",
+        "ANSIBLE_FORCE_COLOR": "0",  # Molecule's, which goes before
         "EDGEWRIGHT_CACHE": f"{SCENARIO}/cache",
     }
     began = time.monotonic()

@@ -29,6 +29,7 @@ def command(playbook: str, inventory: Path, **variables: Any) -> tuple[list[str]
         **os.environ,
         "ANSIBLE_COLLECTIONS_PATH": f"{PROJECT}/collections:{PROJECT}/build/molecule/collections",
         "ANSIBLE_NOCOLOR": "1",
+        "ANSIBLE_FORCE_COLOR": "0",  # Molecule's, which goes before
         "ANSIBLE_PIPELINING": "1",
         "ANSIBLE_CONFIG": f"{PROJECT}/ansible.cfg",
         "ANSIBLE_CALLBACK_RESULT_FORMAT": "yaml",
