@@ -22,16 +22,11 @@ description:
 requirements:
   - qemu-img
   - python3-libvirt, unless O(disks) is given
+extends_documentation_fragment:
+  - edgewright.edge.backup
+  - edgewright.edge.machine_backup
 attributes:
-  check_mode:
-    description: Can run in check mode and return what it would without it.
-    support: full
-  diff_mode:
-    description: Returns what was changed when in diff mode.
-    support: none
   idempotent:
-    description: Run again, it changes nothing, unless something outside has changed.
-    support: none
     details: Each run makes a backup.
 options:
   name:
@@ -75,10 +70,6 @@ options:
       - Without it, they are those of the libvirt domain O(name).
     type: list
     elements: path
-  libvirt_state:
-    description: Folder of libvirt's own state, with UEFI variables and TPMs.
-    type: path
-    default: /var/lib/libvirt
   uri:
     description: Connection to libvirt.
     type: str
