@@ -218,7 +218,7 @@ class Maker:
         diffs, descriptors = [], []
         for word in layers:
             plain = (
-                word if isinstance(word, bytes) else _tar(word, Random(word).randbytes(150_000) + architecture.encode())  # noqa: S311
+                word if isinstance(word, bytes) else _tar(word, Random(word).randbytes(150_000) + architecture.encode())  # noqa: S311 - repeatable
             )
             diffs.append(sha256(plain))
             packed = gzip.compress(plain, 1, mtime=0)
