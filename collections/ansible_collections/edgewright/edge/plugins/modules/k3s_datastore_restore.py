@@ -103,6 +103,7 @@ from typing import IO, Any, NoReturn, cast
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.edgewright.edge.plugins.module_utils import datastore_backup as backup
+from ansible_collections.edgewright.edge.plugins.module_utils.backup_members import superfluous
 from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError, Problem
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
@@ -115,6 +116,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 }
 _REPLACED = ("db", "cred", "tls", "token", "agent-token", "restore")
 _ASIDE = "replaced-by-restore-"
+_KEPT = 2
 _BLOCK = 1024 * 1024
 
 
@@ -157,8 +159,9 @@ class Server:
         for name in present:
             (self.home / name).rename(old / name)
         # Two, for a restore that was cut short and is run again moves half of its own work away.
-        for folder in sorted(self.home.glob(f"{_ASIDE}*"))[:-2]:
-            shutil.rmtree(folder)
+        kept = [folder.name for folder in self.home.glob(f"{_ASIDE}*")]
+        for name in superfluous(kept, _KEPT, made=old.name):
+            shutil.rmtree(self.home / name)
 
 
 def _place(source: Path, target: Path) -> None:

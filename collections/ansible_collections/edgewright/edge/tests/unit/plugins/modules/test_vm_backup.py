@@ -191,6 +191,19 @@ def test_the_newest_two_of_what_was_there_stay_and_none_if_so_wanted(back_up, pu
     assert len(list(disks[0].parents[1].glob("replaced-*"))) == 2
 
 
+def test_what_was_there_stays_though_the_clock_is_behind(back_up, put_back, disks):
+    folder = back_up()["backup"]
+    home = disks[0].parents[1]
+    for year in (2097, 2098, 2099):
+        (home / f"replaced-by-restore-{year}0101T000000.000000Z").mkdir()
+    replaced = Path(put_back(folder)["replaced"])
+    assert replaced.is_dir()
+    assert sorted(path.name for path in home.glob("replaced-*")) == [
+        replaced.name,
+        "replaced-by-restore-20990101T000000.000000Z",
+    ]
+
+
 def test_it_comes_back_on_a_blank_node(back_up, put_back, disks):
     folder = back_up()["backup"]
     before = disks[1].read_bytes()
