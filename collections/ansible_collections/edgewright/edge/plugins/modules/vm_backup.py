@@ -192,6 +192,7 @@ def make(module: AnsibleModule) -> dict[str, Any]:
     if keep < 1:
         raise EdgeError(Problem("keep", "keeps no backup", found=str(keep), expected="a number from 1"))
     machine = _machine(parameters)
+    machine.check()
     created = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
     planned = machine_backup.MachineBackup(
         site, name, parameters["node"], created, machine.consistency(), machine.disks()
@@ -232,6 +233,9 @@ def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     if libvirt is None and not module.params["disks"]:
         module.fail_json(msg=missing_required_lib("python3-libvirt"), exception=LIBVIRT_ERROR)
+    if libvirt is not None:
+        # libvirt prints every error on stderr otherwise, besides raising it.
+        libvirt.registerErrorHandler(lambda *_: None, None)
     os.umask(0o077)
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         signal.signal(number, _stop)
