@@ -132,7 +132,7 @@ class _Reader:
     def read(self) -> BlockMap:
         try:
             # The file comes from the user's own disk; expat, as Python has it since 3.8, bounds entity expansion.
-            root = ElementTree.fromstring(self.text)  # noqa: S314
+            root = ElementTree.fromstring(self.text)  # noqa: S314 - see above
         except ElementTree.ParseError as error:
             raise self.fail("not a block map", str(error), "bmap XML") from error
         version = root.get("version", "")

@@ -36,7 +36,7 @@ class Permanent(Exception):  # noqa: N818 - a reason, not an error by itself: an
     """The server does not have the file, and says so."""
 
 
-class Transient(Exception):  # noqa: N818
+class Transient(Exception):  # noqa: N818 - as above
     """The server or the network failed; it may work later."""
 
 
@@ -63,7 +63,7 @@ def ask_again_after(error: httpx.HTTPError, failed: int, patience: Patience) -> 
     if asked is not None:
         return min(asked, patience.longest)
     # Spread, so that parallel downloads do not all come back at once.
-    return float(min(patience.backoff * 2 ** (failed - 1) * random.uniform(0.75, 1.25), patience.longest))  # noqa: S311
+    return float(min(patience.backoff * 2 ** (failed - 1) * random.uniform(0.75, 1.25), patience.longest))  # noqa: S311 - no secret
 
 
 def _retry_after(response: httpx.Response) -> float | None:

@@ -260,7 +260,7 @@ class Store:
     @contextlib.contextmanager
     def _temporary(self) -> Iterator[IO[bytes]]:
         with self.writing():
-            stream = tempfile.NamedTemporaryFile(dir=self._partial, prefix="tmp-", delete=False)  # noqa: SIM115
+            stream = tempfile.NamedTemporaryFile(dir=self._partial, prefix="tmp-", delete=False)  # noqa: SIM115 - closed below
             try:
                 yield stream
             finally:

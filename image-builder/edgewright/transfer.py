@@ -128,7 +128,7 @@ def opened(path: Path) -> Iterator[Export]:
         yield _FolderExport(path)
     elif path.is_file():
         try:
-            archive = tarfile.open(path, "r:")  # noqa: SIM115
+            archive = tarfile.open(path, "r:")  # noqa: SIM115 - closed below
         except (tarfile.TarError, EOFError) as error:
             raise _no_export(path, f"a file that is no tar archive ({error})") from None
         with archive:

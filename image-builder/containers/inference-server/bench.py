@@ -27,10 +27,10 @@ if TYPE_CHECKING:
 HERE = Path(__file__).resolve().parent
 sys.path[:0] = [str(HERE / "src")]
 
-from inference_server.binary_tensors import encode  # noqa: E402
-from inference_server.cpus import usable_cpus  # noqa: E402
-from inference_server.model import Cancellation, Model, SessionSettings  # noqa: E402
-from inference_server.model_config import ModelConfig  # noqa: E402
+from inference_server.binary_tensors import encode  # noqa: E402 - after the path above
+from inference_server.cpus import usable_cpus  # noqa: E402 - after the path above
+from inference_server.model import Cancellation, Model, SessionSettings  # noqa: E402 - after the path above
+from inference_server.model_config import ModelConfig  # noqa: E402 - after the path above
 
 
 def main() -> None:

@@ -62,8 +62,8 @@ def run_image_playbook(
         "PYTHONPATH": f"{_TOOLS}/usr/lib/python3/dist-packages",
         "PYTHONDONTWRITEBYTECODE": "1",
         "HOME": "/tmp",  # noqa: S108 - a fresh tmpfs of the sandbox
-        "ANSIBLE_LOCAL_TEMP": "/tmp/ansible-local",  # noqa: S108
-        "ANSIBLE_REMOTE_TEMP": "/tmp/ansible-remote",  # noqa: S108
+        "ANSIBLE_LOCAL_TEMP": "/tmp/ansible-local",  # noqa: S108 - as HOME
+        "ANSIBLE_REMOTE_TEMP": "/tmp/ansible-remote",  # noqa: S108 - as HOME
         "ANSIBLE_COLLECTIONS_PATH": "/run/edgewright/collections",
         "ANSIBLE_PIPELINING": "1",
         "ANSIBLE_NOCOLOR": "1",

@@ -102,7 +102,7 @@ class Registries:
                     if any(sign in str(reason) for sign in _NO_ANSWER):
                         self._silent[registry] = str(reason)
                     raise reason from error
-            pause = self._patience.backoff * 2 ** (failed - 1) * random.uniform(0.75, 1.25)  # noqa: S311
+            pause = self._patience.backoff * 2 ** (failed - 1) * random.uniform(0.75, 1.25)  # noqa: S311 - no secret
             if self._stopped.wait(min(pause, self._patience.longest)):
                 break
         raise Transient("the run was stopped")

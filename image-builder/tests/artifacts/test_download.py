@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from edgewright.reporter import Reporter
     from edgewright.store import Store
 
-CONTENT = Random(1).randbytes(300_000)  # noqa: S311
+CONTENT = Random(1).randbytes(300_000)  # noqa: S311 - repeatable
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def _nothing_kept(store: Store, wanted: Wanted) -> bool:
 def test_many_files_come_over_few_connections(web: Any, store: Store, reporter: Reporter) -> None:
     many = []
     for index in range(60):
-        content = Random(index).randbytes(1 + index * 1000)  # noqa: S311
+        content = Random(index).randbytes(1 + index * 1000)  # noqa: S311 - repeatable
         web.files[f"/{index}"] = content
         many.append(_wanted(str(index), content, f"{web.url}/{index}"))
     fetched = download(many, store, reporter, connections=4)
@@ -264,7 +264,7 @@ def test_two_runs_at_once_fetch_each_file_once(
     web.always = step(delay=0.01)
     many = []
     for index in range(10):
-        content = Random(index).randbytes(200_000)  # noqa: S311
+        content = Random(index).randbytes(200_000)  # noqa: S311 - repeatable
         web.files[f"/{index}"] = content
         many.append(_wanted(str(index), content, f"{web.url}/{index}"))
     threads = [

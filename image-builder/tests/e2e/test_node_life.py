@@ -10,19 +10,15 @@ import ipaddress
 import json
 import os
 import re
-import time
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import httpx
 import numpy as np
-import onnxruntime
 import pytest
-from edgewright.paths import project_root
-from edgewright.question import FileTypeModel
 from edgewright.virtual_node import STATUS_PORT
 
 from . import operator_secrets, pcap
+from .asked_model import Inference, infer
 from .booted_node import MINUTE
 from .conftest import edgewright
 from .disk_image import boot_entries, extract, partition, partitions, run
@@ -132,59 +128,6 @@ def keep_capture(node: Node, boot: str) -> Path:
     """Put a boot's capture aside: QEMU begins the file anew at each start."""
     assert node.capture is not None
     return node.capture.replace(node.capture.with_name(f"node-life-{boot}.pcap"))
-
-
-@dataclass(frozen=True)
-class Inference:
-    """What the model said over HTTP about some rows, as JSON and as binary tensors, and what onnxruntime says."""
-
-    as_json: np.ndarray[Any, Any]
-    as_binary: np.ndarray[Any, Any]
-    direct: np.ndarray[Any, Any]
-
-
-def post(client: httpx.Client, path: str, **request: Any) -> httpx.Response:
-    """Ask; and ask again while the emulated node answers, as it should, that it is too slow or too busy just now."""
-    deadline = time.monotonic() + 10 * MINUTE
-    while True:
-        reply = client.post(path, **request)
-        if reply.status_code not in (503, 504) or time.monotonic() > deadline:
-            return reply.raise_for_status()
-
-
-def infer(node: Node, demo: Build, store: Store) -> Inference:
-    """Ask the node's model about files of this project, and onnxruntime about the same."""
-    service = demo.host("till-01")["edge_inference_services"][0]
-    model = service["models"][0]
-    artifact = demo.lock.artifact(model["source"])
-    magika = FileTypeModel.of(demo.lock, store, model["source"])
-    files = [project_root() / name for name in ("pyproject.toml", "LICENSE", "Makefile")]
-    files.append(demo.output / "manifest.json")
-    features = np.array([magika.features(file.read_bytes()) for file in files], dtype=np.int32)
-    session = onnxruntime.InferenceSession(str(store.path(artifact.digest)), providers=["CPUExecutionProvider"])
-    (direct,) = session.run(None, {session.get_inputs()[0].name: features})
-    tensor = {"name": session.get_inputs()[0].name, "shape": [1, features.shape[1]], "datatype": "INT32"}
-    as_json, as_binary = [], []
-    path = f"/v2/models/{model['name']}/versions/{model['version']}/infer"
-    with httpx.Client(base_url=node.url(service["port"]), timeout=5 * MINUTE, trust_env=False) as client:
-        for row in features:
-            reply = post(client, path, json={"inputs": [{**tensor, "data": row.tolist()}]})
-            (output,) = reply.json()["outputs"]
-            as_json.append(np.array(output["data"], dtype=np.float32).reshape(output["shape"]))
-            # Binary tensor data extension: JSON, then the raw bytes of each tensor.
-            raw = row.astype("<i4").tobytes()
-            request = {
-                "inputs": [{**tensor, "parameters": {"binary_data_size": len(raw)}}],
-                "parameters": {"binary_data_output": True},
-            }
-            head = json.dumps(request).encode()
-            headers = {"Inference-Header-Content-Length": str(len(head))}
-            reply = post(client, path, content=head + raw, headers=headers)
-            length = int(reply.headers["Inference-Header-Content-Length"])
-            (output,) = json.loads(reply.content[:length])["outputs"]
-            assert output["parameters"]["binary_data_size"] == len(reply.content) - length
-            as_binary.append(np.frombuffer(reply.content[length:], dtype="<f4").reshape(output["shape"]))
-    return Inference(np.concatenate(as_json), np.concatenate(as_binary), direct)
 
 
 @dataclass(frozen=True)

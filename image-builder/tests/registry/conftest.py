@@ -30,6 +30,8 @@ from edgewright.reporter import Reporter
 from edgewright.store import Store
 from edgewright.tools.skopeo import Registries
 
+from .outside_world import World
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -216,7 +218,7 @@ class Maker:
         diffs, descriptors = [], []
         for word in layers:
             plain = (
-                word if isinstance(word, bytes) else _tar(word, Random(word).randbytes(150_000) + architecture.encode())  # noqa: S311
+                word if isinstance(word, bytes) else _tar(word, Random(word).randbytes(150_000) + architecture.encode())  # noqa: S311 - repeatable
             )
             diffs.append(sha256(plain))
             packed = gzip.compress(plain, 1, mtime=0)
@@ -348,3 +350,8 @@ def make_places(tmp_path: Path, patience: Patience) -> Callable[..., ImagePlaces
 def places(front: Front, make_places: Callable[..., ImagePlaces]) -> ImagePlaces:
     """Docker Hub is played by the front."""
     return make_places(**{"docker_io/": f"{front.address}/hub/"})
+
+
+@pytest.fixture
+def world(tmp_path: Path, front: Front, make_image: Maker) -> World:
+    return World(tmp_path, front, make_image)

@@ -4,15 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import io
-import json
 import os
-import shutil
-import signal
 import subprocess
-import sys
 import tarfile
-import time
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,135 +14,25 @@ import pytest
 from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError
 from edgewright.container_disk import extract_disk
 from edgewright.exits import NeedsNetworkError
-from edgewright.fetching import Fetching
-from edgewright.http_retry import Patience
 from edgewright.image_manifest import read_manifest
-from edgewright.lockfile import Lock, Tree
-from edgewright.reporter import Reporter
-from edgewright.resolve import Resolver
+from edgewright.lockfile import Lock
 from edgewright.resolve_changes import changes
-from edgewright.resolve_request import Request, gaps, request_of
+from edgewright.resolve_request import gaps
 from edgewright.site import load_site
 from edgewright.site_check import refuse_bad_site
 from edgewright.store import Store
 
+from .outside_world import BINARY, K3S, MANIFEST, OPERATOR
+
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    Front = Any
-    Maker = Callable[..., Any]
-
-K3S = "https://github.com/k3s-io/k3s/releases/download/v1.36.5%2Bk3s1/"
-BINARY = b"\x7fELF k3s" * 30_000
-OPERATOR = """
-apiVersion: apps/v1
-kind: Deployment
-metadata: {name: virt-operator, namespace: kubevirt}
-spec:
-  template:
-    spec:
-      containers:
-        - name: virt-operator
-          image: quay.io/kubevirt/virt-operator:v1.9.0
----
-apiVersion: apiextensions.k8s.io/v1
-kind: CustomResourceDefinition
-metadata: {name: example}
-spec: {operators: [=, "!="]}
-"""
-MANIFEST = """
-apiVersion: batch/v1
-kind: CronJob
-metadata: {name: report}
-spec:
-  schedule: "0 4 * * *"
-  jobTemplate:
-    spec:
-      template:
-        spec:
-          restartPolicy: Never
-          initContainers: [{name: first, image: "library/prepare:2"}]
-          containers: [{name: report, image: "registry.example/shop/report:1"}]
-"""
-
-
-class World:
-    """Everything outside: a release page, KubeVirt's, and registries, all of it behind one front."""
-
-    def __init__(self, folder: Path, front: Front, make_image: Maker) -> None:
-        self.folder = folder / "site"
-        self.front = front
-        self.store = Store(folder / "store")
-        self.made: dict[str, Any] = {}
-        (self.folder / "group_vars").mkdir(parents=True)
-        (self.folder / "manifests").mkdir()
-        (self.folder / "hosts.yml").write_text("all:\n  children:\n    k3s_server:\n      hosts:\n        box:\n")
-        (self.folder / "manifests" / "report.yml").write_text(MANIFEST)
-        base = "/k3s/v1.36.5+k3s1"
-        checksum = hashlib.sha256(BINARY).hexdigest()
-        front.files |= {
-            f"{base}/k3s": BINARY,
-            f"{base}/k3s-images.txt": b"docker.io/rancher/mirrored-pause:3.6\ndocker.io/rancher/klipper-lb:v0.4.17\n",
-            f"{base}/sha256sum-amd64.txt": f"{checksum}  k3s\n{'a' * 64}  k3s-airgap-images-amd64.tar\n".encode(),
-            "/kubevirt/v1.9.0/kubevirt-operator.yaml": OPERATOR.encode(),
-        }
-        for name in (
-            "hub/rancher/mirrored-pause:3.6", "hub/rancher/klipper-lb:v0.4.17", "hub/library/prepare:2",
-            "hub/library/busybox:1.37.0", "example/shop/report:1",
-        ):  # fmt: skip
-            repository, _, tag = name.rpartition(":")
-            self.made[name] = make_image(repository, tag, layers=("base", name))
-        self.write()
-
-    def write(self, **kubernetes: Any) -> None:
-        chosen = {
-            "k3s": "v1.36.5+k3s1", "kubevirt": None, "manifests": ["file:manifests/report.yml"],
-            "images": ["busybox:1.37.0"],
-        } | kubernetes  # fmt: skip
-        own, github = self.front.address, "https://github.com"
-        mirrors = [
-            {"prefix": f"{github}/k3s-io/k3s/releases/download/", "location": f"{self.front.url}/k3s/"},
-            {"prefix": f"{github}/kubevirt/kubevirt/releases/download/", "location": f"{self.front.url}/kubevirt/"},
-            {"prefix": "docker.io/", "location": f"{own}/hub/"},
-            {"prefix": "quay.io/", "location": f"{own}/quay/"},
-            {"prefix": "registry.example/", "location": f"{own}/example/"},
-        ]  # fmt: skip
-        self.variables: dict[str, Any] = {
-            "edge_site": "shop", "edge_runtime": "k3s", "edge_kubernetes": chosen, "edge_mirrors": mirrors,
-        }  # fmt: skip
-        self.save()
-
-    def save(self) -> None:
-        lines = [f"{key}: {json.dumps(value)}" for key, value in self.variables.items()]
-        (self.folder / "group_vars" / "all.yml").write_text("\n".join(lines) + "\n")
-
-    def request(self) -> Request:
-        """What the site asks for, without Debian packages: those have tests of their own."""
-        return replace(request_of(load_site(self.folder)), trees={}, containers={})
-
-    def lock(self, old: Lock | None = None, *, upgrade: bool = False) -> Lock:
-        patience = Patience(attempts=2, backoff=0.01, longest=1)
-        resolver = Resolver(self.store, self.folder / "apt", _quiet(), upgrade=upgrade, patience=patience)
-        return resolver.relock(old or Lock(), self.request())
-
-    def fetching(self, lock: Lock, store: Store | None = None) -> Fetching:
-        return Fetching(lock, store or self.store, self.folder, _quiet(), self.request().mirrors)
-
+    from .conftest import Maker
+    from .outside_world import World
 
 # what the operator of KubeVirt 1.9 starts
 KUBEVIRT = (
     "virt-operator", "virt-api", "virt-controller", "virt-handler", "virt-launcher", "virt-exportproxy",
     "virt-exportserver",
 )  # fmt: skip
-
-
-def _quiet() -> Reporter:
-    return Reporter(stream=io.StringIO(), output=io.StringIO())
-
-
-@pytest.fixture
-def world(tmp_path: Path, front: Front, make_image: Maker) -> World:
-    return World(tmp_path, front, make_image)
 
 
 def test_the_release_is_pinned_by_its_published_checksum_and_its_binary_is_not_downloaded(world: World) -> None:
@@ -358,49 +242,6 @@ def test_a_manifest_that_is_no_yaml_is_told_with_its_place(world: World) -> None
     assert "file:manifests/report.yml is no YAML" in problem.what
 
 
-@pytest.fixture
-def start(world: World, tmp_path: Path) -> Callable[..., subprocess.Popen[str]]:
-    """Start a verb of the command line on the site, whose Debian packages are locked already."""
-    request = request_of(load_site(world.folder))
-    Lock(trees={name: Tree(tuple(asked), ()) for name, asked in request.trees.items()}).dump(
-        world.folder / "site.lock.yml"
-    )
-
-    def start(verb: str, *words: str) -> subprocess.Popen[str]:
-        own = ["-i", str(world.folder), "--cache", str(tmp_path / "cache"), *words]
-        argv = [sys.executable, "-m", "edgewright", verb, *own]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-        pipe = subprocess.PIPE
-        return subprocess.Popen(argv, env=environment, stdout=pipe, stderr=pipe, text=True)
-
-    return start
-
-
-def test_the_command_line_locks_fetches_and_carries_a_k3s_site(
-    world: World, start: Callable[..., subprocess.Popen[str]], tmp_path: Path
-) -> None:
-    def run(verb: str, *words: str) -> Any:
-        process = start(verb, *words, "--json")
-        out, err = process.communicate(timeout=180)
-        assert process.returncode == 0, err
-        return json.loads(out)
-
-    locked = run("lock")
-    differences = {each["kind"]: each for each in locked["differences"]}
-    assert len(differences["container images"]["added"]) == 5
-    assert len(differences["artifacts"]["added"]) == 3
-    warnings = [warning["what"] for warning in run("check")["warnings"]]
-    assert not [what for what in warnings if "lock" in what]
-    assert len(run("fetch")["fetched"]) == 5 + 1  # the rest was read to be locked
-    assert run("lock")["changed"] is False
-    process = start("artifacts", "export", str(tmp_path / "stick"))
-    assert process.wait(60) == 0
-    shutil.rmtree(tmp_path / "cache")
-    world.front.shutdown()
-    assert run("artifacts", "import", str(tmp_path / "stick"))["missing"] == []
-    assert run("fetch")["fetched"] == []
-
-
 def test_check_finds_a_manifest_that_is_not_there_before_anything_is_locked(world: World) -> None:
     (world.folder / "manifests" / "report.yml").unlink()
     with pytest.raises(EdgeError) as caught:
@@ -408,24 +249,6 @@ def test_check_finds_a_manifest_that_is_not_there_before_anything_is_locked(worl
     (problem,) = caught.value.problems
     assert problem.where == f"{world.folder}/group_vars/all.yml:3: edge_kubernetes.manifests[0]"
     assert problem.what == "there is no such file in the inventory folder"
-
-
-def test_an_interrupted_lock_ends_at_once_and_writes_nothing(
-    world: World, start: Callable[..., subprocess.Popen[str]]
-) -> None:
-    before = (world.folder / "site.lock.yml").read_bytes()
-    world.front.silence = 30
-    process = start("lock")
-    deadline = time.monotonic() + 180
-    while not world.front.asked("/v2/"):
-        assert time.monotonic() < deadline
-        time.sleep(0.05)
-    begin = time.monotonic()
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=180)
-    assert (process.returncode, "Traceback" in err) == (130, False)
-    assert time.monotonic() - begin < 10
-    assert (world.folder / "site.lock.yml").read_bytes() == before
 
 
 def test_a_real_release_in_a_local_mirror_is_locked_and_fetched_with_its_images(world: World, tmp_path: Path) -> None:

@@ -156,7 +156,7 @@ def test_nodes_reached_over_ssh_get_the_disk_that_the_lock_pins(
     digest = publish(plan, context)[SOURCE]
     found = find()
     assert found == str(store.path(digest))
-    with open(found, "rb") as file:  # noqa: PTH123
+    with store.path(digest).open("rb") as file:
         assert hashlib.file_digest(file, "sha256").hexdigest() == digest.removeprefix("sha256:")
     subprocess.run(["cmp", tmp_path / "disk.raw", found], check=True)
     # Another image under the same name has another disk.

@@ -66,7 +66,7 @@ def _site(machine: Machine, name: str, *own: bytes) -> list[bytes]:
     for index, content in enumerate(contents):
         source = f"https://files.example/{name}/{index}" if index else "https://files.example/shared"
         artifacts[source] = Artifact(source, _digest(content), len(content), (source,))
-    manifest, blobs = b"{}" + name.encode(), (b"config of " + name.encode(), Random(name).randbytes(70_000))  # noqa: S311
+    manifest, blobs = b"{}" + name.encode(), (b"config of " + name.encode(), Random(name).randbytes(70_000))  # noqa: S311 - repeatable
     pinned = tuple(Blob(_digest(blob), len(blob)) for blob in blobs)
     image = Image("docker.io/library/tool:1", "linux/amd64", None, _digest(manifest), 1, pinned)
     Lock(artifacts=artifacts, images={image.reference: image}).dump(folder / "site.lock.yml")
@@ -323,7 +323,7 @@ def test_the_store_is_read_again_with_and_without_an_inventory(here: Machine) ->
 def test_large_files_are_written_in_pieces_and_survive_a_fat_file_system(
     tmp_path: Path, here: Machine, there: Machine
 ) -> None:
-    content = Random(1).randbytes(1_000_003)  # noqa: S311
+    content = Random(1).randbytes(1_000_003)  # noqa: S311 - repeatable
     digest, size = here.store.adopt_stream(io.BytesIO(content))
     contents = SiteContents("shop", digest, (Entry(digest, size, "disk"),))
     reporter = Reporter(stream=io.StringIO(), output=io.StringIO())

@@ -25,7 +25,7 @@ class Runtime(ABC):
 
     @abstractmethod
     def machine(self) -> dict[str, Any]:
-        """Return the machine as the inventory has it, with the hardware that the runtime gives."""
+        """Return the machine as the inventory has it, with the hardware that the runtime gives, and a network card."""
 
     @abstractmethod
     def apply(self, machines: list[dict[str, Any]]) -> Run:
@@ -38,6 +38,10 @@ class Runtime(ABC):
     @abstractmethod
     def process(self, host: Any, name: str) -> str:
         """Return the number of the machine's QEMU process; empty if it is off."""
+
+    @abstractmethod
+    def link_states(self, host: Any, name: str) -> list[str]:
+        """Return ``up`` or ``down`` for each network card that a running machine has, as the hypervisor says."""
 
     @abstractmethod
     def stop(self, host: Any, name: str) -> None:
@@ -84,6 +88,14 @@ class VirtualMachineBehaviour:
     def test_a_second_run_changes_nothing(self, host: Any) -> None:
         before = self.runtime.process(host, NAME)
         assert self.runtime.apply([self.runtime.machine()]).changed == 0
+        assert self.runtime.process(host, NAME) == before
+
+    def test_a_cable_is_pulled_and_plugged_while_the_machine_runs(self, host: Any) -> None:
+        machine = self.runtime.machine()
+        before = self.runtime.process(host, NAME)
+        for state in ("down", "up"):
+            self.runtime.apply([{**machine, "nics": [{**nic, "link_state": state} for nic in machine["nics"]]}])
+            assert self.runtime.link_states(host, NAME) == [state] * len(machine["nics"])
         assert self.runtime.process(host, NAME) == before
 
     def test_a_killed_machine_returns_by_itself(self, host: Any) -> None:

@@ -75,7 +75,7 @@ def office(host: Any) -> None:
 
 
 @pytest.fixture(scope="module")
-def told(office: None, copies: Path) -> str:  # noqa: ARG001
+def told(office: None, copies: Path) -> str:  # noqa: ARG001 - it comes first
     return controller.play("backup_vms", vms=["office", "till"], backup_copy=str(copies))
 
 
@@ -84,7 +84,7 @@ def newest(copies: Path, machine: str) -> Path:
 
 
 @pytest.fixture
-def frozen(told: str, copies: Path) -> Path:  # noqa: ARG001
+def frozen(told: str, copies: Path) -> Path:  # noqa: ARG001 - it comes first
     return newest(copies, "office")
 
 
@@ -105,7 +105,7 @@ def test_both_disks_are_of_the_one_frozen_moment(frozen: Path) -> None:
     assert "needs_recovery" not in features(second)
 
 
-def test_guest_goes_on_writing_to_its_own_disks(host: Any, frozen: Path) -> None:  # noqa: ARG001
+def test_guest_goes_on_writing_to_its_own_disks(host: Any, frozen: Path) -> None:  # noqa: ARG001 - it comes first
     disks = [line.split()[1] for line in virsh(host, "domblklist office").splitlines() if "/" in line]
     assert disks == [f"{DISKS}/office/disk0.img", f"{DISKS}/office/disk1.img"]
     assert "<backingStore/>" in virsh(host, "dumpxml office") or "<backingStore" not in virsh(host, "dumpxml office")

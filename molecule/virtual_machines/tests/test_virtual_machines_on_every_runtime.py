@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import xml.etree.ElementTree as ET
 from typing import Any
 
 import scenario
@@ -11,6 +12,7 @@ from virtual_machine import NAME, Runtime, VirtualMachineBehaviour
 CONVERGE = scenario.HERE / "converge.yml"
 SMALL = {"memory": "32MiB", "machine": "pc", "graphics": "none"}
 IDE = [{"source": "file:till.raw", "bus": "ide"}]
+NICS = [{"network": "default", "model": "virtio"}]
 # As side_effect.yml leaves them.
 CHANGED = yaml.safe_load((scenario.HERE / "vars" / "changed.yml").read_text(encoding="utf-8"))
 OTHERS: list[dict[str, Any]] = CHANGED["edge_virtual_machines"]
@@ -18,7 +20,7 @@ OTHERS: list[dict[str, Any]] = CHANGED["edge_virtual_machines"]
 
 class _Libvirt(Runtime):
     def machine(self) -> dict[str, Any]:
-        return {**SMALL, "name": NAME, "start_order": 25, "stop_timeout": 3, "disks": IDE}
+        return {**SMALL, "name": NAME, "start_order": 25, "stop_timeout": 3, "disks": IDE, "nics": NICS}
 
     def apply(self, machines: list[dict[str, Any]]) -> scenario.Run:
         return scenario.play(CONVERGE, node=scenario.NODE, variables={"edge_virtual_machines": [*OTHERS, *machines]})
@@ -28,6 +30,12 @@ class _Libvirt(Runtime):
 
     def process(self, host: Any, name: str) -> str:
         return str(host.run("cat /run/libvirt/qemu/%s.pid", name).stdout.strip())
+
+    def link_states(self, host: Any, name: str) -> list[str]:
+        domain = host.check_output("virsh --connect qemu:///system dumpxml %s", name)
+        cards = ET.fromstring(domain).iterfind("devices/interface")  # noqa: S314 (libvirt's own)
+        links = [card.find("link") for card in cards]
+        return ["up" if link is None else str(link.get("state")) for link in links]
 
     def stop(self, host: Any, name: str) -> None:
         host.check_output("systemctl stop edgewright-vm@%s.service", name)

@@ -18,7 +18,7 @@ def main() -> int:
     except SettingsError as error:
         print(error)
         return 2
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(settings.host, settings.host)  # noqa: S104 - asked at the loopback
     problem = unready(host, settings)
     print(problem or "ready")
     return 1 if problem else 0

@@ -76,7 +76,7 @@ def _about(kind: _Kind, text: str) -> dict[str, Any]:
 class Settings:
     """Everything that can be set; README.md documents each one."""
 
-    host: str = field(default="0.0.0.0", metadata=_about(_Kind(_text, "an address"), "address to listen on"))  # noqa: S104
+    host: str = field(default="0.0.0.0", metadata=_about(_Kind(_text, "an address"), "address to listen on"))  # noqa: S104 - of its container
     port: int = field(
         default=8080, metadata=_about(_number(0, 65535), "TCP port to listen on; 0 lets the system choose")
     )

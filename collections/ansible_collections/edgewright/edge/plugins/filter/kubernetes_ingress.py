@@ -70,26 +70,15 @@ from typing import TYPE_CHECKING, Any
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.edgewright.edge.plugins.module_utils import kubernetes_ingress as rendering
-from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError, Problems
-from ansible_collections.edgewright.edge.plugins.module_utils.inference_service import inference_services
-from ansible_collections.edgewright.edge.plugins.module_utils.ingress import (
-    HTTPS_PORT,
-    Ingress,
-    port_problems,
-    problems,
-)
+from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError
+from ansible_collections.edgewright.edge.plugins.module_utils.ingress import HTTPS_PORT
+from ansible_collections.edgewright.edge.plugins.module_utils.ingress_reading import read_ingress
 from ansible_collections.edgewright.edge.plugins.module_utils.kubernetes_workloads import NAMESPACE_FILE, namespace
-from ansible_collections.edgewright.edge.plugins.module_utils.network import Network
-from ansible_collections.edgewright.edge.plugins.module_utils.virtual_machine import virtual_machines
 from ansible_collections.edgewright.edge.plugins.module_utils.yaml_text import yaml_documents
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    from ansible_collections.edgewright.edge.plugins.module_utils.inference_service import InferenceService
-    from ansible_collections.edgewright.edge.plugins.module_utils.virtual_machine import VirtualMachine
-
-_WHERE = "edge_ingress"
 _HEAD = "Managed by Edgewright (role ingress)."
 
 
@@ -98,25 +87,10 @@ def kubernetes_ingress(
 ) -> dict[str, Any]:
     """Render ``edge_ingress``; every problem is in the one error."""
     try:
-        ingress = Ingress.from_inventory(data, where=_WHERE)
-        found, networks = Problems(), {}
-        services: dict[str, InferenceService] = {}
-        machines: dict[str, VirtualMachine] = {}
-        for node, declared in nodes.items():
-            read = inference_services(declared.get("services") or [], where="edge_inference_services")
-            found.found += port_problems(read, runtime="k3s")
-            for service in read:
-                services.setdefault(service.name, service)
-            known = declared.get("machines") or []
-            for machine in virtual_machines(known, where="edge_virtual_machines", site=site):
-                machines.setdefault(machine.name, machine)
-            networks[node] = Network.from_inventory(declared.get("network") or {}, where="edge_network")
-        found.found += rendering.component_problems(config, where=_WHERE)
-        found.found += problems(ingress, services.values(), machines.values(), runtime="k3s", where=_WHERE)
-        found.raise_if_any()
+        read = read_ingress(data, nodes, site=site, runtime="k3s", config=config)
     except EdgeError as error:
         raise AnsibleFilterError(str(error)) from error
-    objects = rendering.ingress_objects(ingress, services, site=site)
+    objects = rendering.ingress_objects(read.ingress, read.services, site=site)
     kinds = sorted({str(entry["kind"]) for entry in objects})
     return {
         "files": [
@@ -125,8 +99,8 @@ def kubernetes_ingress(
         ],
         "objects": {kind: rendering.object_names(objects, kind) for kind in kinds},
         "secret": {"manifest": rendering.SECRET_FILE, "metadata": rendering.secret_metadata(site)},
-        "subjects": ingress.subjects(networks),
-        "names": ingress.host_names(),
+        "subjects": read.subjects,
+        "names": read.ingress.host_names(),
         "port": HTTPS_PORT,
     }
 

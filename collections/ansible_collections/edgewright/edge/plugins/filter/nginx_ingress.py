@@ -62,22 +62,13 @@ _value:
 from typing import TYPE_CHECKING, Any
 
 from ansible.errors import AnsibleFilterError
-from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError, Problems
-from ansible_collections.edgewright.edge.plugins.module_utils.inference_service import inference_services
-from ansible_collections.edgewright.edge.plugins.module_utils.ingress import (
-    HTTPS_PORT,
-    Ingress,
-    port_problems,
-    problems,
-)
+from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError
+from ansible_collections.edgewright.edge.plugins.module_utils.ingress import HTTPS_PORT
 from ansible_collections.edgewright.edge.plugins.module_utils.ingress_proxy import proxy_settings
-from ansible_collections.edgewright.edge.plugins.module_utils.network import Network
-from ansible_collections.edgewright.edge.plugins.module_utils.virtual_machine import virtual_machines
+from ansible_collections.edgewright.edge.plugins.module_utils.ingress_reading import read_ingress
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-
-_WHERE = "edge_ingress"
 
 
 def nginx_ingress(
@@ -85,21 +76,15 @@ def nginx_ingress(
 ) -> dict[str, Any]:
     """Render ``edge_ingress``; every problem is in the one error."""
     try:
-        ingress = Ingress.from_inventory(data, where=_WHERE)
-        declared = inference_services(services, where="edge_inference_services")
-        known = virtual_machines(machines, where="edge_virtual_machines", site=site)
-        links = Network.from_inventory(network or {}, where="edge_network")
-        found = Problems()
-        found.found += port_problems(declared, runtime="podman")
-        found.found += problems(ingress, declared, known, runtime="podman", where=_WHERE)
-        found.raise_if_any()
+        declared = {"services": services, "machines": machines, "network": network}
+        read = read_ingress(data, {node: declared}, site=site, runtime="podman")
     except EdgeError as error:
         raise AnsibleFilterError(str(error)) from error
     return {
-        "text": proxy_settings(ingress, {service.name: service.port for service in declared}),
-        "clients": ingress.client_ca,
-        "subjects": ingress.subjects({node: links}),
-        "names": ingress.host_names(),
+        "text": proxy_settings(read.ingress, {name: service.port for name, service in read.services.items()}),
+        "clients": read.ingress.client_ca,
+        "subjects": read.subjects,
+        "names": read.ingress.host_names(),
         "port": HTTPS_PORT,
     }
 

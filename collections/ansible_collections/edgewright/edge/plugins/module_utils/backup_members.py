@@ -77,11 +77,11 @@ def compare(members: Mapping[str, str], found: Mapping[str, str], *, where: str,
 
 
 def superfluous(names: Sequence[str], keep: int, *, made: str) -> list[str]:
-    """Return the backups that are more than ``keep`` of ``names``, which are sorted, oldest first.
+    """Return the names that are more than ``keep``, the oldest; each ends in the time it was made at.
 
     The one just made stays even when the clock went back and its name is the oldest.
     """
-    others = [name for name in names if name != made]
+    others = sorted(name for name in names if name != made)
     return others[: max(0, len(others) - (keep - 1))]
 
 

@@ -14,8 +14,19 @@ if TYPE_CHECKING:
 
 # The agent of Windows gives its writers a minute (VSS), that of Linux waits for its hook scripts.
 _LONGEST: Final = 90
-# It is told "thawed"; if we die first, it thaws the guest in our place: even a killed process leaves none frozen.
-_STAND_BY: Final = 'read -r word; [ "$word" = thawed ] || exec virsh --quiet --connect "$0" domfsthaw "$1"'
+# It is told "thawed"; if we die first, it thaws the guest in our place: even a killed process leaves none frozen. An
+# agent that still freezes, too late for us, hears of nothing else until it has: it is asked again for some minutes.
+_STAND_BY: Final = """
+read -r word
+[ "$word" = thawed ] && exit
+tries=40
+[ "$word" = once ] && tries=1
+until virsh --quiet --connect "$0" domfsthaw "$1"; do
+    tries=$((tries - 1))
+    [ "$tries" -gt 0 ] || exit 1
+    sleep 3
+done
+"""
 
 
 @contextmanager
@@ -38,9 +49,8 @@ def frozen(libvirt: Any, domain: Any) -> Iterator[tuple[int, str]]:
         try:
             yield _freeze(libvirt, domain)
         finally:
-            if _thaw(libvirt, domain):
-                stand_by.communicate("thawed\n")
-            # Leaving closes the pipe, and waits for what the other does then.
+            # This closes the pipe, and waits for what the other does then.
+            stand_by.communicate(_thaw(libvirt, domain))
 
 
 def _freeze(libvirt: Any, domain: Any) -> tuple[int, str]:
@@ -52,15 +62,18 @@ def _freeze(libvirt: Any, domain: Any) -> tuple[int, str]:
     return count, "" if count else "the guest has no file system that can be frozen"
 
 
-def _thaw(libvirt: Any, domain: Any) -> bool:
+def _thaw(libvirt: Any, domain: Any) -> str:
+    """Thaw, and return what the stand-by is told."""
     # Also when freezing failed: an agent that answered too late may have frozen after all.
     try:
         domain.fsThaw()
-    except libvirt.libvirtError:
-        return False
+    except libvirt.libvirtError as error:
+        # libvirt 11.2 and later tell an agent that was too slow from one that is not there.
+        late = {libvirt.VIR_ERR_AGENT_UNRESPONSIVE, getattr(libvirt, "VIR_ERR_AGENT_COMMAND_TIMEOUT", None)}
+        return "" if error.get_error_code() in late else "once\n"
     finally:
         _forget_timeout(libvirt, domain)
-    return True
+    return "thawed\n"
 
 
 def _forget_timeout(libvirt: Any, domain: Any) -> None:

@@ -95,10 +95,18 @@ class InferenceClient:
             with self._opener.open(request, timeout=longest) as response:
                 return bytes(response.read())
         except urllib.error.HTTPError as error:
-            with error:
-                raise ProbeError(f"{address} answered {error.code}: {_told(error.read(2000))}", error.code) from None
+            raise ProbeError(f"{address} answered {error.code}: {_refusal(error)}", error.code) from None
         except (OSError, http.client.HTTPException) as error:
             raise ProbeError(f"{address} gave no answer ({getattr(error, 'reason', error)})") from None
+
+
+def _refusal(error: urllib.error.HTTPError) -> str:
+    """Return what comes with a refusal; one whose body does not come to its end is a refusal all the same."""
+    try:
+        with error:
+            return _told(error.read(2000))
+    except (OSError, http.client.HTTPException) as reason:
+        return f"nothing ({reason})"
 
 
 def _told(body: bytes) -> str:

@@ -90,7 +90,7 @@ _DURATION: Final = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?(?:ns|us|µs|ms|s|m|h))+")
 _BY_NUMBER: Final = (
     "The datastore follows from the number of servers: SQLite for one, embedded etcd for three and more."
 )
-_S3_SECRET: Final = "Put it into a Secret in kube-system and name that with 'etcd-s3-config-secret'."  # noqa: S105
+_S3_SECRET: Final = "Put it into a Secret in kube-system and name that with 'etcd-s3-config-secret'."  # noqa: S105 (advice)
 _OWN: Final = {
     "agent-token": "Set 'k3s__token', or put the token into a file of mode 0600 and name it with 'agent-token-file'.",
     "cluster-cidr": "Set 'k3s__cluster_cidrs'.",

@@ -20,7 +20,7 @@ from ansible_collections.edgewright.edge.plugins.module_utils.kubevirt_volume im
     has_local_disk,
     volume_source,
 )
-from ansible_collections.edgewright.edge.plugins.module_utils.virtual_machine import Cpu, VirtualMachine, disk_path
+from ansible_collections.edgewright.edge.plugins.module_utils.virtual_machine import Cpu, Nic, VirtualMachine, disk_path
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -132,10 +132,7 @@ def _instance(vm: VirtualMachine, nodes: Sequence[str], virtualization: str) -> 
                 # Without it KubeVirt adds an interface that nobody asked for.
                 "autoattachPodInterface": bool(vm.nics),
                 "disks": disks,
-                "interfaces": [
-                    {"name": nic.network, "masquerade": {}, "model": nic.model, "macAddress": nic.mac}
-                    for nic in vm.nics
-                ],
+                "interfaces": [_interface(nic) for nic in vm.nics],
             },
         },
         "networks": [{"name": nic.network, "pod": {}} for nic in vm.nics],
@@ -156,6 +153,12 @@ def _instance(vm: VirtualMachine, nodes: Sequence[str], virtualization: str) -> 
         # As on libvirt: an absolute pointer keeps the mouse of a VNC client where the guest draws it.
         spec["domain"]["devices"]["inputs"] = [{"name": "tablet", "type": "tablet", "bus": "usb"}]
     return spec
+
+
+def _interface(nic: Nic) -> dict[str, Any]:
+    """Render a network card. KubeVirt sets the link of a running guest too; none written is ``up``."""
+    interface: dict[str, Any] = {"name": nic.network, "masquerade": {}, "model": nic.model, "macAddress": nic.mac}
+    return interface if nic.link_state == "up" else {**interface, "state": nic.link_state}
 
 
 def _clock(timezone: str, virtualization: str) -> dict[str, Any]:

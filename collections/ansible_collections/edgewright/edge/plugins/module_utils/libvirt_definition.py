@@ -74,6 +74,36 @@ def runs_as_defined(live: str, defined: str) -> bool:
     return _read(live) == _read(defined)
 
 
+def with_links_of(defined: str, live: str) -> tuple[str, list[str]]:
+    """Give a running domain's network cards the link states that its definition has.
+
+    Args:
+        defined: the definition.
+        live: what ``virsh dumpxml`` gives of the running domain.
+
+    Returns:
+        what the running domain is then, and the cards that this changes, as ``virDomainUpdateDeviceFlags`` takes them;
+        none where one of the two was not rendered from the model.
+    """
+    wanted, found = _read(defined), _read(live)
+    if wanted is None or found is None:
+        return live, []
+    states = {nic.mac: nic.link_state for nic in wanted[0].nics}
+    domain = _root(live)
+    changed = []
+    for card, nic in zip(domain.iterfind("devices/interface"), found[0].nics, strict=True):
+        state = states.get(nic.mac, nic.link_state)
+        if state != nic.link_state:
+            link = card.find("link")
+            (ET.SubElement(card, "link") if link is None else link).set("state", state)
+            # libvirt takes what a network came to (a bridge of the host) for the card's own, and forgets the network.
+            card.set("type", "network")
+            source = _need(card.find("source"))
+            source.attrib = {"network": nic.network}
+            changed.append(ET.tostring(card, encoding="unicode"))
+    return ET.tostring(domain, encoding="unicode"), changed
+
+
 def _read(xml: str) -> tuple[VirtualMachine, str] | None:
     try:
         return domain_from_xml(xml, live=True)
@@ -141,7 +171,7 @@ def _machine(domain: ET.Element, *, live: bool) -> VirtualMachine:
         cpu=_cpu(domain, notes.attrib["cpu_model"], live=live),
         memory=int(memory.text or "") * {"KiB": KIB}[memory.get("unit", "KiB")],
         disks=tuple(_disk(*pair) for pair in zip(_numbered_disks(domain), disk_notes, strict=True)),
-        nics=tuple(_nic(element) for element in domain.iterfind("devices/interface")),
+        nics=tuple(_nic(element, live=live) for element in domain.iterfind("devices/interface")),
         machine=_board(_need(system.find("type")).get("machine", "")),
         firmware="uefi" if uefi else "bios",
         secure_boot=system.find("firmware/feature[@name='secure-boot'][@enabled='yes']") is not None,
@@ -202,12 +232,14 @@ def _disk(element: ET.Element, notes: ET.Element) -> Disk:
     )
 
 
-def _nic(element: ET.Element) -> Nic:
-    if element.get("type") != "network":
+def _nic(element: ET.Element, *, live: bool) -> Nic:
+    # A running domain's card on a network that is a bridge of the host is shown as what it came to, of that network.
+    if element.get("type") != "network" and not (live and _need(element.find("source")).get("network")):
         message = "a network card is on no libvirt network"
         raise ValueError(message)
     return Nic(
         network=_need(element.find("source")).attrib["network"],
         model=_need(element.find("model")).attrib["type"],
         mac=_need(element.find("mac")).attrib["address"],
+        link_state="up" if (link := element.find("link")) is None else link.attrib["state"],
     )

@@ -184,9 +184,9 @@ class LibvirtDevices:
                 tell(address, f"{at}.mac" if written else why, attribute="address")
                 nic |= {"mac": written} if written else {}
             link = child(element, "link")
-            if attribute(link, "state") == "down" and link is not None:
-                self._report.change(link, "the cable is in: pull it inside the guest", attribute="state")
-            made.append(nic)
+            if link is not None and "state" in link.attrib:
+                self._report.keep(link, f"{at}.link_state", attribute="state")
+            made.append({**nic, "link_state": "down"} if attribute(link, "state") == "down" else nic)
         return made
 
     def _network(self, element: ET.Element, at: str) -> str:

@@ -261,6 +261,8 @@ def _nic(nic: Nic) -> ET.Element:
     ET.SubElement(element, "mac", address=nic.mac)
     ET.SubElement(element, "source", network=nic.network)
     ET.SubElement(element, "model", type=nic.model)
+    if nic.link_state == "down":
+        ET.SubElement(element, "link", state="down")
     return element
 
 

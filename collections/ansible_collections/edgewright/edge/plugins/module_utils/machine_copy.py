@@ -19,7 +19,7 @@ from ansible_collections.edgewright.edge.plugins.module_utils.machine_backup imp
 )
 from ansible_collections.edgewright.edge.plugins.module_utils.qemu_image import SourceImage
 from ansible_collections.edgewright.edge.plugins.module_utils.quantity import MIB
-from ansible_collections.edgewright.edge.plugins.module_utils.running_backup import RunningBackup
+from ansible_collections.edgewright.edge.plugins.module_utils.running_backup import RunningBackup, not_frozen
 
 # Definition, manifest, UEFI variables and a TPM's state.
 _BESIDES: Final = 16 * MIB
@@ -57,6 +57,9 @@ class PlainMachine:
     def space(self, *, compress: bool) -> int:  # noqa: ARG002 (how much that saves is known afterwards)
         """Return how many bytes the copies take at most."""
         return _BESIDES + sum(image.measure("qcow2") for image in self._images)
+
+    def check(self) -> None:
+        """Accept it: a machine that is off can be copied."""
 
     def abandon(self, folder: Path) -> None:
         """Nothing of an interrupted run goes on by itself."""
@@ -104,7 +107,16 @@ class LibvirtMachine:
 
     def consistency(self) -> str:
         """Return how the copies would be."""
-        return self.consistency_made(int(self._parts.agent and self._freeze != "never"))
+        return self.consistency_made(int(self._freeze != "never" and self._hears()))
+
+    def check(self) -> None:
+        """Accept a machine that can be copied as was asked for, as far as that can be known before.
+
+        Raises:
+            EdgeError: it must be frozen, and nothing in it can be asked to.
+        """
+        if self.running and self._freeze == "require" and not self._hears():
+            raise not_frozen(self._domain.name(), "no guest agent is connected, or it is paused")
 
     def consistency_made(self, frozen: int) -> str:
         """Return how the copies are, with so many file systems frozen."""
@@ -163,11 +175,11 @@ class LibvirtMachine:
             qemu_image.create(path, "qcow2", copied.size)
             targets[disk.target] = str(path)
         try:
-            frozen = job.begin(targets, freeze=self._freeze, agent=self._parts.agent and not self._paused())
+            frozen = job.begin(targets, freeze=self._freeze, agent=self._hears())
             self._copy_state(work)
             job.wait()
         except BaseException:
-            job.abort()
+            job.abort(work)
             raise
         for number, name in enumerate(targets.values()):
             # libvirt gave them to QEMU's user for that time.
@@ -179,9 +191,9 @@ class LibvirtMachine:
         work.chmod(0o700)
         return frozen
 
-    def _paused(self) -> bool:
-        # Its agent cannot answer, and its disks are still anyway.
-        return bool(self._domain.state()[0] == self._libvirt.VIR_DOMAIN_PAUSED)
+    def _hears(self) -> bool:
+        # The agent of a machine that is paused cannot answer, and its disks are still anyway.
+        return self._parts.agent and self._domain.state()[0] != self._libvirt.VIR_DOMAIN_PAUSED
 
     def _copy_state(self, work: Path) -> None:
         """Copy UEFI variables and what a TPM has: small files, which are written rarely and not in one go."""

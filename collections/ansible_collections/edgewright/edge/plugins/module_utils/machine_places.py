@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from ansible_collections.edgewright.edge.plugins.module_utils import machine_backup, qemu_image
+from ansible_collections.edgewright.edge.plugins.module_utils import backup_members, machine_backup, qemu_image
 from ansible_collections.edgewright.edge.plugins.module_utils.backup_folder import flush, make_passable
 from ansible_collections.edgewright.edge.plugins.module_utils.errors import Problems
 from ansible_collections.edgewright.edge.plugins.module_utils.libvirt_backup import (
@@ -165,30 +165,34 @@ class MachinePlaces:
             EdgeError: an image cannot be read, or there is no room.
         """
         work = self._home / _WORK
-        if work.exists():
-            shutil.rmtree(work)
+        _remove(work)
         make_passable(self._home)
         work.mkdir(mode=0o700)
         try:
             for number, (disk, place) in enumerate(zip(backup.disks, self.disks, strict=True)):
                 self._make(SourceImage(folder / disk.member, "qcow2"), work / str(number), place)
+            # All that can fail comes before anything is moved: then there are renames only.
+            ready = {work / str(number): place.path for number, place in enumerate(self.disks)}
+            ready |= self._make_state(folder, backup)
+            for target in ready.values():
+                make_passable(target.parent)
             # It may have been started meanwhile.
             self.check_off()
             aside = self._move_away()
-            for number, place in enumerate(self.disks):
-                make_passable(place.path.parent)
-                (work / str(number)).rename(place.path)
-            self._put_state_back(folder, backup)
-            for touched in {place.path.parent for place in self.disks}:
+            for made, target in ready.items():
+                made.rename(target)
+            for touched in {target.parent for target in ready.values()}:
                 flush(touched)
         finally:
-            shutil.rmtree(work, ignore_errors=True)
+            for half_made in (work, *map(_beside, filter(None, (self._nvram, self._tpm)))):
+                _remove(half_made)
         if aside and not keep:
             shutil.rmtree(aside)
             return None
         # Two, for a restore that was cut short and is run again moves half of its own work away.
-        for old in sorted(self._home.glob(f"{_ASIDE}*"))[:-_KEPT]:
-            shutil.rmtree(old)
+        kept = [old.name for old in self._home.glob(f"{_ASIDE}*")]
+        for name in backup_members.superfluous(kept, _KEPT, made=aside.name) if aside else ():
+            shutil.rmtree(self._home / name)
         return aside
 
     def _make(self, image: SourceImage, target: Path, place: Place) -> None:
@@ -213,17 +217,39 @@ class MachinePlaces:
             shutil.move(path, aside / name)
         return aside
 
-    def _put_state_back(self, folder: Path, backup: MachineBackup) -> None:
-        """Put UEFI variables and a TPM's state back; libvirt sets their owners when it starts the machine."""
-        wanted: list[tuple[str, Path]] = []
+    def _make_state(self, folder: Path, backup: MachineBackup) -> dict[Path, Path]:
+        """Copy UEFI variables and a TPM's state beside their places; libvirt sets owners when it starts the machine.
+
+        Returns:
+            What is to be renamed to what.
+        """
+        ready: dict[Path, Path] = {}
         if self._nvram and machine_backup.NVRAM in backup.members:
-            wanted.append((machine_backup.NVRAM, self._nvram))
-        if self._tpm:
-            wanted += [(name, self._tpm / Path(name).name) for name in backup.tpm]
-        for name, path in wanted:
-            make_passable(path.parent)
-            partial = path.with_name(f".{path.name}.partial")
-            shutil.copyfile(folder / name, partial)
-            flush(partial)
-            partial.rename(path)
-            flush(path.parent)
+            made = _beside(self._nvram)
+            make_passable(made.parent)
+            shutil.copyfile(folder / machine_backup.NVRAM, made)
+            flush(made)
+            ready[made] = self._nvram
+        if self._tpm and backup.tpm:
+            made = _beside(self._tpm)
+            _remove(made)
+            make_passable(made)
+            for name in backup.tpm:
+                shutil.copyfile(folder / name, made / Path(name).name)
+                flush(made / Path(name).name)
+            flush(made)
+            ready[made] = self._tpm
+        return ready
+
+
+def _beside(path: Path) -> Path:
+    """Return where something is made that is to be renamed to a path."""
+    return path.with_name(f".{path.name}.partial")
+
+
+def _remove(path: Path) -> None:
+    """Remove a file or a folder, if it is there."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from ansible_collections.edgewright.edge.plugins.module_utils.import_report import XmlReport
     from ansible_collections.edgewright.edge.plugins.module_utils.ovf import Envelope, OvfDisk, OvfFile
+    from ansible_collections.edgewright.edge.plugins.module_utils.virtualbox_machine import Adapter
 
 _DISKS: Final = frozenset({"17", "31", "32"})
 _NICS: Final = frozenset({"10", "33"})
@@ -87,7 +88,7 @@ class OvfDevices:
         secure_boot: bool,
         chipset: str,
         first: ET.Element | None,
-        adapters: Sequence[ET.Element],
+        adapters: Sequence[Adapter],
     ) -> dict[str, Any]:
         """Return ``machine``, ``disks`` and ``nics``.
 
@@ -96,7 +97,7 @@ class OvfDevices:
             secure_boot: whether it has secure boot.
             chipset: VirtualBox's name of the board; empty where the source does not say.
             first: VMware's setting ``bios.hddOrder``, which names the disk to boot first.
-            adapters: VirtualBox's network adapters, which have the MAC addresses.
+            adapters: VirtualBox's network adapters, which have the MAC addresses and the cables.
         """
         if first is not None:
             self._reorder(first)
@@ -204,7 +205,7 @@ class OvfDevices:
         elif disk is not None:
             self._report.changed(self._report.path(disk.element, "diskId"), f"{at}: it has no file, and begins empty")
 
-    def _nics(self, board: str, adapters: Sequence[ET.Element]) -> list[dict[str, Any]]:
+    def _nics(self, board: str, adapters: Sequence[Adapter]) -> list[dict[str, Any]]:
         made: list[dict[str, Any]] = []
         taken: set[str] = set()
         cards = [item for item in self._items if text(item, "ResourceType") in _NICS]
@@ -219,8 +220,22 @@ class OvfDevices:
             nic = {"network": self._network(item, at), "model": model}
             adapter = adapters[number] if number < len(adapters) else None
             address = self._mac(item, adapter, at, taken)
-            made.append({**nic, "mac": address} if address else nic)
+            nic |= {"mac": address} if address else {}
+            made.append(nic if self._connected(item, adapter, at) else {**nic, "link_state": "down"})
         return made
+
+    def _connected(self, item: ET.Element, adapter: Adapter | None, at: str) -> bool:
+        """Tell whether the card's cable is in: what VMware calls "connect at power on", and VirtualBox's ``cable``."""
+        automatic = child(item, "AutomaticAllocation")
+        self._report.keep(automatic, f"{at}.link_state")
+        plugged = text(automatic).lower() not in {"false", "0"}
+        if adapter is None:
+            return plugged
+        if "cable" in adapter.element.attrib:
+            self._report.keep(adapter.element, f"{at}.link_state", attribute="cable")
+        elif not adapter.connected:
+            self._report.changed(f"{at}.link_state", "it is down: what this version of VirtualBox leaves out is pulled")
+        return plugged and adapter.connected
 
     def _network(self, item: ET.Element, at: str) -> str:
         connection = child(item, "Connection")
@@ -232,12 +247,12 @@ class OvfDevices:
             (self._report.keep if same else self._report.change)(connection, f"{at}.network" if same else why)
         return network
 
-    def _mac(self, item: ET.Element, adapter: ET.Element | None, at: str, taken: set[str]) -> str:
+    def _mac(self, item: ET.Element, adapter: Adapter | None, at: str, taken: set[str]) -> str:
         address = child(item, "Address")
         written, fields = text(address), [] if address is None else [self._report.path(address)]
-        if adapter is not None and attribute(adapter, "MACAddress"):
-            written = written or attribute(adapter, "MACAddress")
-            fields.append(self._report.path(adapter, "MACAddress"))
+        if adapter is not None and attribute(adapter.element, "MACAddress"):
+            written = written or attribute(adapter.element, "MACAddress")
+            fields.append(self._report.path(adapter.element, "MACAddress"))
         if not written:
             self._report.changed(f"{at}.mac", "the source has none: one is derived from the site's and machine's name")
             return ""

@@ -39,14 +39,10 @@ class RunningBackup:
         Raises:
             EdgeError: there is a job, and it is somebody else's.
         """
-        libvirt = self._libvirt
-        try:
-            files = job_files(self._domain.backupGetXMLDesc(), where="backup job")
-        except libvirt.libvirtError as error:
-            if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN_BACKUP:
-                return
-            raise
-        if not files or not all(path.startswith(f"{folder}/") for path in files):
+        files = self._files()
+        if files is None:
+            return
+        if not _below(files, folder):
             raise EdgeError(
                 Problem(
                     self._domain.name(),
@@ -55,7 +51,7 @@ class RunningBackup:
                     remedy="Wait until it has ended, or end it with 'virsh domjobabort'.",
                 )
             )
-        self.abort()
+        self._end()
 
     def begin(self, targets: Mapping[str, str], *, freeze: str, agent: bool) -> tuple[int, str]:
         """Start copying disks (name: path of an empty qcow2 image of its size), frozen for the moment that counts.
@@ -77,13 +73,7 @@ class RunningBackup:
             return 0, "it was not asked for" if freeze == "never" else "no guest agent is connected"
         with frozen(self._libvirt, self._domain) as (count, why):
             if freeze == "require" and not count:
-                raise EdgeError(
-                    Problem(
-                        self._domain.name(),
-                        f"cannot be frozen: {why}",
-                        remedy="Install and start qemu-guest-agent in the guest, or allow a copy as after a power cut.",
-                    )
-                )
+                raise not_frozen(self._domain.name(), why)
             self._domain.backupBegin(job, None, reuse)
         return count, why
 
@@ -106,8 +96,30 @@ class RunningBackup:
                 Problem(self._domain.name(), f"was not copied to its end: {why}", remedy="Make the backup again.")
             )
 
-    def abort(self) -> None:
-        """End the job, if there is one, and wait until it has ended."""
+    def abort(self, folder: Path) -> None:
+        """End the job if it writes below ``folder``, and wait until it has ended.
+
+        What else libvirt may be doing with the machine, and may be why ours could not begin, is not ours to end.
+        """
+        try:
+            files = self._files()
+        except self._libvirt.libvirtError:
+            # The machine stopped, and the job with it.
+            return
+        if files is not None and _below(files, folder):
+            self._end()
+
+    def _files(self) -> list[str] | None:
+        """Return the files that a backup of the domain writes; ``None`` where none is being made."""
+        libvirt = self._libvirt
+        try:
+            return job_files(self._domain.backupGetXMLDesc(), where="backup job")
+        except libvirt.libvirtError as error:
+            if error.get_error_code() == libvirt.VIR_ERR_NO_DOMAIN_BACKUP:
+                return None
+            raise
+
+    def _end(self) -> None:
         libvirt = self._libvirt
         try:
             if self._domain.jobStats()["type"] != libvirt.VIR_DOMAIN_JOB_NONE:
@@ -117,3 +129,13 @@ class RunningBackup:
         except libvirt.libvirtError:
             # The machine stopped, and the job with it.
             return
+
+
+def not_frozen(name: str, why: str) -> EdgeError:
+    """Return the error that a guest with this name must be frozen and cannot."""
+    remedy = "Install and start qemu-guest-agent in the guest, or allow a copy as after a power cut."
+    return EdgeError(Problem(name, f"cannot be frozen: {why}", remedy=remedy))
+
+
+def _below(files: list[str], folder: Path) -> bool:
+    return bool(files) and all(path.startswith(f"{folder}/") for path in files)

@@ -39,6 +39,7 @@ DISK_OWNERS: Final = {"podman": 0, "k3s": 107}
 """User and group id of a disk by runtime: root's libvirt, and the user that KubeVirt runs QEMU as."""
 BUSES: Final = ("virtio", "scsi", "sata", "usb", "ide")
 NIC_MODELS: Final = ("virtio", "e1000", "e1000e", "rtl8139")
+LINK_STATES: Final = ("up", "down")
 _SECTOR: Final = 512
 
 _MACHINE_KEYS: Final = (
@@ -143,11 +144,19 @@ class Disk:
 
 @dataclass(frozen=True)
 class Nic:
-    """One network interface: the network it is on, the model the guest sees, its MAC address (lower case)."""
+    """One network interface.
+
+    Attributes:
+        network: the one it is on.
+        model: what the guest sees.
+        mac: its address, in lower case.
+        link_state: ``up``, or ``down`` while its cable is pulled: the guest has the card and no carrier.
+    """
 
     network: str
     model: str
     mac: str
+    link_state: str = "up"
 
     @classmethod
     def from_inventory(cls, data: object, where: str, *, default_mac: str) -> Nic:
@@ -156,12 +165,13 @@ class Nic:
         Raises:
             EdgeError: everything that is wrong in it.
         """
-        fields = Fields(data, where=where, known=("network", "model", "mac"))
+        fields = Fields(data, where=where, known=("network", "model", "mac", "link_state"))
         network = fields.read("network", label, default="default")
         model = fields.read("model", choice(*NIC_MODELS), default="virtio")
         address = fields.read("mac", mac, default=default_mac)
+        link_state = fields.read("link_state", choice(*LINK_STATES), default="up")
         fields.raise_if_any()
-        return cls(network, model, address)
+        return cls(network, model, address, link_state)
 
 
 @dataclass(frozen=True)

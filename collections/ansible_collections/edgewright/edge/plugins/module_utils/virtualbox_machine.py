@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from ansible_collections.edgewright.edge.plugins.module_utils.import_report import local_name
 from ansible_collections.edgewright.edge.plugins.module_utils.xml_document import attribute, child, children
 
 if TYPE_CHECKING:
     import xml.etree.ElementTree as ET
+
+_CONNECTED_UNLESS_SAID: Final = (1, 16)
+
+
+@dataclass(frozen=True)
+class Adapter:
+    """An enabled network adapter: its element, and whether its cable is in."""
+
+    element: ET.Element
+    connected: bool
 
 
 @dataclass(frozen=True)
@@ -34,7 +45,7 @@ class VirtualBoxMachine:
     tpm: ET.Element | None = None
     clock: ET.Element | None = None
     nvram: ET.Element | None = None
-    adapters: tuple[ET.Element, ...] = ()
+    adapters: tuple[Adapter, ...] = ()
 
     @property
     def uefi(self) -> bool:
@@ -57,7 +68,12 @@ def virtualbox_machine(system: ET.Element) -> VirtualBoxMachine:
     def first(*names: str) -> ET.Element | None:
         return next((each for each in machine.iter() if local_name(each.tag) in names and each.attrib), None)
 
-    adapters = children(child(hardware, "Network"), "Adapter")
+    adapters = sorted(
+        (each for each in children(child(hardware, "Network"), "Adapter") if attribute(each, "enabled") == "true"),
+        key=lambda each: (len(attribute(each, "slot")), attribute(each, "slot")),
+    )
+    # What is not written is the default of the settings' version: since 1.16 (VirtualBox 5.1) the cable is in.
+    unsaid = "false" if _version(machine) < _CONNECTED_UNLESS_SAID else "true"
     return VirtualBoxMachine(
         machine,
         attribute(machine, "uuid").strip("{}"),
@@ -67,9 +83,13 @@ def virtualbox_machine(system: ET.Element) -> VirtualBoxMachine:
         first("RTC"),
         first("NVRAM"),
         tuple(
-            sorted(
-                (each for each in adapters if attribute(each, "enabled") == "true"),
-                key=lambda each: (len(attribute(each, "slot")), attribute(each, "slot")),
-            )
+            Adapter(each, (attribute(each, "cable") or unsaid).lower() not in {"false", "0", "no", "off"})
+            for each in adapters
         ),
     )
+
+
+def _version(machine: ET.Element) -> tuple[int, ...]:
+    """Return the version of the settings (``1.16-linux``); the newest rules where it is not written."""
+    found = re.match(r"([0-9]{1,4})\.([0-9]{1,4})", attribute(machine, "version"), re.ASCII)
+    return tuple(int(number) for number in found.groups()) if found else _CONNECTED_UNLESS_SAID

@@ -17,17 +17,11 @@ description:
   - SQLite is copied with its own online backup, so that the copy is of one moment while k3s writes. Of etcd, C(k3s
     etcd-snapshot) makes a snapshot, which is deleted on the node once it is in the archive.
   - An archive is as secret as the cluster; it has mode 0600 and appears under its name only when it is complete.
+extends_documentation_fragment:
+  - edgewright.edge.backup
+  - edgewright.edge.datastore_backup
 attributes:
-  check_mode:
-    description: Can run in check mode and return what it would without it.
-    support: full
-  diff_mode:
-    description: Returns what was changed when in diff mode.
-    support: none
-    details: All that it writes is secret.
   idempotent:
-    description: Run again, it changes nothing, unless something outside has changed.
-    support: none
     details: Each run makes a backup.
 options:
   cluster:
@@ -46,17 +40,9 @@ options:
     description: How many backups of the cluster stay in O(directory). The one just made always does.
     type: int
     default: 7
-  data_dir:
-    description: Folder of k3s's data.
-    type: path
-    default: /var/lib/rancher/k3s
   snapshot_dir:
     description: Where k3s writes snapshots of etcd. Without it, C(server/db/snapshots) below O(data_dir).
     type: path
-  node_password:
-    description: File of the node's password, without which a server put up again is refused its own name.
-    type: path
-    default: /etc/rancher/node/password
   k3s:
     description: The k3s program, or its path.
     type: str

@@ -18,18 +18,13 @@ description:
     C(server/replaced-by-restore-TIME); the newest two such sets stay.
   - k3s must be stopped. SQLite is then ready for a start. Of etcd, the snapshot lies at RV(snapshot), for
     C(k3s server --cluster-reset --cluster-reset-restore-path).
+extends_documentation_fragment:
+  - edgewright.edge.backup
+  - edgewright.edge.datastore_backup
 attributes:
   check_mode:
-    description: Can run in check mode and return what it would without it.
-    support: full
     details: It verifies the archive all the same.
-  diff_mode:
-    description: Returns what was changed when in diff mode.
-    support: none
-    details: All that it writes is secret.
   idempotent:
-    description: Run again, it changes nothing, unless something outside has changed.
-    support: none
     details: Each run puts the archive back.
 options:
   archive:
@@ -45,14 +40,6 @@ options:
       - The token that the site will start the cluster with. One that is not the archive's is refused, for with it k3s
         could not read its datastore.
     type: str
-  data_dir:
-    description: Folder of k3s's data.
-    type: path
-    default: /var/lib/rancher/k3s
-  node_password:
-    description: File of the node's password, without which a server put up again is refused its own name.
-    type: path
-    default: /etc/rancher/node/password
   node:
     description: Name of this node. Its password is put back only if the archive was made on a node of this name.
     type: str
@@ -116,6 +103,7 @@ from typing import IO, Any, NoReturn, cast
 
 from ansible.module_utils.basic import AnsibleModule
 from ansible_collections.edgewright.edge.plugins.module_utils import datastore_backup as backup
+from ansible_collections.edgewright.edge.plugins.module_utils.backup_members import superfluous
 from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError, Problem
 
 ARGUMENTS: dict[str, dict[str, Any]] = {
@@ -128,6 +116,7 @@ ARGUMENTS: dict[str, dict[str, Any]] = {
 }
 _REPLACED = ("db", "cred", "tls", "token", "agent-token", "restore")
 _ASIDE = "replaced-by-restore-"
+_KEPT = 2
 _BLOCK = 1024 * 1024
 
 
@@ -170,8 +159,9 @@ class Server:
         for name in present:
             (self.home / name).rename(old / name)
         # Two, for a restore that was cut short and is run again moves half of its own work away.
-        for folder in sorted(self.home.glob(f"{_ASIDE}*"))[:-2]:
-            shutil.rmtree(folder)
+        kept = [folder.name for folder in self.home.glob(f"{_ASIDE}*")]
+        for name in superfluous(kept, _KEPT, made=old.name):
+            shutil.rmtree(self.home / name)
 
 
 def _place(source: Path, target: Path) -> None:

@@ -14,6 +14,7 @@ description:
   - Manages one libvirt domain that the filter P(edgewright.edge.libvirt_domains#filter) rendered.
   - What libvirt adds to a definition on its own (addresses, controllers, firmware paths) is no difference. What
     somebody changed by hand is one, and the domain gets its definition back.
+  - A running domain gets the link states of its network cards at once, and all other changes when it starts next.
   - Disks are never touched. NVRAM and the TPM's state are kept when a domain is removed, like its disks.
 requirements:
   - python3-libvirt
@@ -92,6 +93,7 @@ restart_needed:
 
 import time
 import traceback
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ansible.module_utils.basic import AnsibleModule, missing_required_lib
@@ -101,6 +103,7 @@ from ansible_collections.edgewright.edge.plugins.module_utils.libvirt_definition
     normal_form,
     runs_as_defined,
     same_definition,
+    with_links_of,
 )
 
 if TYPE_CHECKING:
@@ -148,6 +151,15 @@ class Domain:
         self.after = xml
         if self._act:
             self.handle = self._connection.defineXML(xml)
+
+    def link(self, xml: str) -> None:
+        """Plug and pull the cables of its network cards as the definition has them, if it runs."""
+        if not self.running:
+            return
+        live, cards = with_links_of(xml, self._live())
+        for card in cards:
+            self._do(partial(self._update, card))
+        self.outdated = not runs_as_defined(live, xml)
 
     def start(self) -> None:
         """Start it, unless it runs."""
@@ -200,6 +212,9 @@ class Domain:
         if self._act:
             action()
 
+    def _update(self, device: str) -> None:
+        self.handle.updateDeviceFlags(device, libvirt.VIR_DOMAIN_AFFECT_LIVE)
+
     def _start(self) -> None:
         self.handle.create()
 
@@ -226,6 +241,8 @@ def apply(domain: Domain, parameters: dict[str, Any]) -> None:
         return
     if xml:
         domain.define(xml)
+        if state in {"present", "running"}:
+            domain.link(xml)
     elif domain.handle is None and state == "running":
         raise EdgeError(
             Problem(parameters["name"], "there is no such domain", remedy="Give its definition with 'xml'.")

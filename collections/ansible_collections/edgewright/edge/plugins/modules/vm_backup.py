@@ -22,16 +22,11 @@ description:
 requirements:
   - qemu-img
   - python3-libvirt, unless O(disks) is given
+extends_documentation_fragment:
+  - edgewright.edge.backup
+  - edgewright.edge.machine_backup
 attributes:
-  check_mode:
-    description: Can run in check mode and return what it would without it.
-    support: full
-  diff_mode:
-    description: Returns what was changed when in diff mode.
-    support: none
   idempotent:
-    description: Run again, it changes nothing, unless something outside has changed.
-    support: none
     details: Each run makes a backup.
 options:
   name:
@@ -75,10 +70,6 @@ options:
       - Without it, they are those of the libvirt domain O(name).
     type: list
     elements: path
-  libvirt_state:
-    description: Folder of libvirt's own state, with UEFI variables and TPMs.
-    type: path
-    default: /var/lib/libvirt
   uri:
     description: Connection to libvirt.
     type: str
@@ -201,6 +192,7 @@ def make(module: AnsibleModule) -> dict[str, Any]:
     if keep < 1:
         raise EdgeError(Problem("keep", "keeps no backup", found=str(keep), expected="a number from 1"))
     machine = _machine(parameters)
+    machine.check()
     created = datetime.datetime.now(datetime.UTC).strftime("%Y%m%dT%H%M%SZ")
     planned = machine_backup.MachineBackup(
         site, name, parameters["node"], created, machine.consistency(), machine.disks()
@@ -241,6 +233,9 @@ def main() -> None:
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
     if libvirt is None and not module.params["disks"]:
         module.fail_json(msg=missing_required_lib("python3-libvirt"), exception=LIBVIRT_ERROR)
+    if libvirt is not None:
+        # libvirt prints every error on stderr otherwise, besides raising it.
+        libvirt.registerErrorHandler(lambda *_: None, None)
     os.umask(0o077)
     for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
         signal.signal(number, _stop)

@@ -20,17 +20,13 @@ description:
   - UEFI variables and the TPM's state go back too. The definition does not; it is the inventory's.
 requirements:
   - qemu-img
+extends_documentation_fragment:
+  - edgewright.edge.backup
+  - edgewright.edge.machine_backup
 attributes:
   check_mode:
-    description: Can run in check mode and return what it would without it.
-    support: full
     details: It verifies the backup all the same, also where there is no libvirt.
-  diff_mode:
-    description: Returns what was changed when in diff mode.
-    support: none
   idempotent:
-    description: Run again, it changes nothing, unless something outside has changed.
-    support: none
     details: Each run puts the backup back.
 options:
   backup:
@@ -58,10 +54,6 @@ options:
     description: Whether what the machine had is kept. Otherwise it is deleted, once the backup is in its place.
     type: bool
     default: true
-  libvirt_state:
-    description: Folder of libvirt's own state, with UEFI variables and TPMs.
-    type: path
-    default: /var/lib/libvirt
 """
 
 EXAMPLES = r"""

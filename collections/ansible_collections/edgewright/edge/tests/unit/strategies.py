@@ -5,6 +5,7 @@ from __future__ import annotations
 from ansible_collections.edgewright.edge.plugins.module_utils.names import derived_mac, derived_uuid
 from ansible_collections.edgewright.edge.plugins.module_utils.virtual_machine import (
     BUSES,
+    LINK_STATES,
     NIC_MODELS,
     Cpu,
     Disk,
@@ -46,7 +47,12 @@ def virtual_machine(draw: st.DrawFn, *, virtualization: str) -> VirtualMachine:
             for number in range(count)
         ),
         nics=tuple(
-            Nic(draw(labels), draw(st.sampled_from(nic_models)), derived_mac(name, str(number)))
+            Nic(
+                draw(labels),
+                draw(st.sampled_from(nic_models)),
+                derived_mac(name, str(number)),
+                draw(st.sampled_from(LINK_STATES)),
+            )
             for number in range(draw(st.integers(0, 3)))
         ),
         machine=machine,

@@ -298,6 +298,21 @@ def test_a_machine_without_interfaces_gets_none():
     assert (spec["domain"]["devices"]["autoattachPodInterface"], spec["networks"]) == (False, [])
 
 
+def test_only_a_pulled_cable_is_written():
+    """KubeVirt takes what is not written for ``up``, and so a machine whose cable is in is what it always was."""
+    for link_state, written in {"up": {}, "down": {"state": "down"}}.items():
+        (vm,) = of_kind(machine(nics=(dataclasses.replace(VM.nics[0], link_state=link_state),)), "VirtualMachine")
+        (card,) = vm["spec"]["template"]["spec"]["domain"]["devices"]["interfaces"]
+        assert card == {
+            "name": "default",
+            "masquerade": {},
+            "model": "e1000",
+            "macAddress": "52:54:00:12:34:56",
+            **written,
+        }
+        validate(vm)
+
+
 @pytest.mark.parametrize("port", [6443, 10250, 5000, 30086, 32767])
 def test_a_port_of_k3s_is_refused(port):
     (problem,) = refusals(dataclasses.replace(SERVICE, port=port), where="s[0]")

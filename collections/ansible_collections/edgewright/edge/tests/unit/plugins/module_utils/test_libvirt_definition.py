@@ -9,7 +9,9 @@ from ansible_collections.edgewright.edge.plugins.module_utils.errors import Edge
 from ansible_collections.edgewright.edge.plugins.module_utils.libvirt_definition import (
     domain_from_xml,
     normal_form,
+    runs_as_defined,
     same_definition,
+    with_links_of,
 )
 from ansible_collections.edgewright.edge.plugins.module_utils.libvirt_domain import domain_xml
 from ansible_collections.edgewright.edge.plugins.module_utils.virtual_machine import Cpu, Disk, VirtualMachine
@@ -85,6 +87,7 @@ def test_what_qemu_got_filled_in_is_no_difference():
         ("placement='static'>1</vcpu>", "placement='static'>2</vcpu>"),
         ("network='default'", "network='other'"),
         ("<model type='virtio'/>", "<model type='e1000'/>"),
+        ("<model type='virtio'/>", "<model type='virtio'/><link state='down'/>"),
         ("52:54:00:bf:c6:45", "52:54:00:bf:c6:46"),
         ("<interface type='network'>", "<interface type='bridge'>"),
         ("<source network='default'/>", "<source bridge='br0'/>"),
@@ -102,6 +105,26 @@ def test_what_somebody_changed_by_hand_is_a_difference(old, new):
     assert old in TILL
     assert same_definition(TILL, TILL)
     assert not same_definition(TILL, TILL.replace(old, new, 1))
+
+
+def test_a_running_machine_gets_the_links_of_its_definition_and_nothing_else():
+    # A definition says nothing of a link that is up; what runs with it may.
+    for live, defined, state in (
+        (TILL, TILL.replace("<model type='virtio'/>", "<model type='virtio'/><link state='down'/>"), "down"),
+        (TILL.replace("<model type='virtio'/>", "<link state='down'/><model type='virtio'/>"), TILL, "up"),
+    ):
+        assert not runs_as_defined(live, defined)
+        linked, (card,) = with_links_of(defined, live)
+        assert runs_as_defined(linked, defined)
+        assert f'<link state="{state}" />' in card
+        assert "52:54:00:bf:c6:45" in card
+        # What libvirt finds the card of a running machine by is still there.
+        assert "<address " in card
+        assert with_links_of(defined, linked) == (linked, [])
+    more = TILL.replace("65536</memory>", "65540</memory>").replace("52:54:00:bf:c6:45", "52:54:00:bf:c6:46")
+    assert with_links_of(more, TILL)[1] == []
+    assert not runs_as_defined(with_links_of(more, TILL)[0], more)
+    assert with_links_of(TILL, "<domain><name>foreign</name></domain>") == ("<domain><name>foreign</name></domain>", [])
 
 
 @pytest.mark.parametrize(

@@ -92,6 +92,8 @@ def test_a_strange_domain_becomes_one_that_runs_here():
     assert [(disk["bus"], disk.get("serial")) for disk in vm["disks"]] == [("virtio", "ERP-0001"), ("sata", None)]
     assert [nic["model"] for nic in vm["nics"]] == ["virtio", "e1000e", "rtl8139"]
     assert [nic.get("mac") for nic in vm["nics"]] == ["52:54:00:aa:bb:01", None, None]
+    assert [nic.get("link_state") for nic in vm["nics"]] == [None, "down", None]
+    assert outcome(machine, "domain/devices/interface[2]/link@state") == ("kept", "nics[1].link_state")
     assert refusals(vm, ImportOptions()) == []
     for field in ("domain/devices/sound@model", "domain/devices/hostdev@type", "domain/os/nvram"):
         assert outcome(machine, field)[0] == "dropped"

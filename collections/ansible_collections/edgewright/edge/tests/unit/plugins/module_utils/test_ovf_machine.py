@@ -193,6 +193,35 @@ def test_virtualbox_has_its_uuid_macs_and_clock_in_its_own_part():
     assert imported("virtualbox.ovf", contents=UEFI).vm["firmware"] == "bios"
 
 
+@pytest.mark.parametrize(("said", "state"), [("false", "down"), ("FALSE", "down"), ("0", "down"), ("true", None)])
+def test_a_card_that_is_not_connected_at_power_on_has_its_cable_pulled(said, state):
+    machine = imported("vmware.ovf", ("AutomaticAllocation>true<", f"AutomaticAllocation>{said}<"))
+    assert [nic.get("link_state") for nic in machine.vm["nics"]] == [state, "down"]
+    assert outcome(machine, "Item[8]/AutomaticAllocation") == ("kept", "nics[0].link_state")
+
+
+@pytest.mark.parametrize(
+    ("version", "cable", "state"),
+    [
+        ("1.16-linux", "", None),
+        ("1.16-linux", ' cable="true"', None),
+        ("1.16-linux", ' cable="false"', "down"),
+        # VirtualBox before 5.1 wrote only what is connected.
+        ("1.15-macosx", "", "down"),
+        ("1.15-macosx", ' cable="true"', None),
+        ("nonsense", "", None),
+    ],
+)
+def test_a_cable_that_is_pulled_in_virtualbox_stays_pulled(version, cable, state):
+    changes = (("1.16-linux", version), ('MACAddress="0800271A2B3C"', f'MACAddress="0800271A2B3C"{cable}'))
+    machine = imported("virtualbox.ovf", *changes)
+    assert [nic.get("link_state") for nic in machine.vm["nics"]] == [state]
+    if cable:
+        assert outcome(machine, "Adapter[1]@cable") == ("kept", "nics[0].link_state")
+    else:
+        assert bool([line for line in machine.report if line["field"] == "nics[0].link_state"]) == (state == "down")
+
+
 def test_windows_without_a_time_zone_is_told_of():
     silent = imported("vmware.ovf")
     assert silent.vm["timezone"] == "UTC"

@@ -69,7 +69,7 @@ def test_everything_can_be_said():
                 {"source": "file:a.qcow2", "bus": "sata", "size": "1GiB", "boot_order": 2, "serial": "WD-1"},
                 {"source": "file:b.img", "bus": "usb", "format": "qcow2", "boot_order": 1},
             ],
-            "nics": [{"network": "office", "model": "e1000e", "mac": "52:54:00:AA:BB:CC"}, {}],
+            "nics": [{"network": "office", "model": "e1000e", "mac": "52:54:00:AA:BB:CC", "link_state": "down"}, {}],
         }
     )
     assert vm.uuid == "4c4c4544-0042-3510-8056-b7c04f4a4d33"
@@ -80,8 +80,9 @@ def test_everything_can_be_said():
         Disk("file:a.qcow2", "sata", 2, 1024**3, "qcow2", "WD-1"),
         Disk("file:b.img", "usb", 1, None, "qcow2", ""),
     )
-    assert vm.nics[0] == Nic("office", "e1000e", "52:54:00:aa:bb:cc")
+    assert vm.nics[0] == Nic("office", "e1000e", "52:54:00:aa:bb:cc", "down")
     assert vm.nics[1].mac.startswith("52:54:00:")
+    assert vm.nics[1].link_state == "up"
     assert (vm.secure_boot, vm.tpm, vm.timezone, vm.graphics) == (True, True, "Europe/Berlin", "none")
     assert (vm.run_policy, vm.stop_timeout, vm.start_order, vm.priority) == ("manual", 600, 5, 0)
 
@@ -124,6 +125,7 @@ BAD = [
         "Give every disk its own boot_order, or none",
     ),
     ({"nics": [{"model": "vmxnet3"}]}, ".nics[0].model: is not one of the choices; found 'vmxnet3'", ""),
+    ({"nics": [{"link_state": "absent"}]}, ".nics[0].link_state: is not one of the choices; found 'absent'", ""),
     ({"nics": [{"mac": 190345}]}, ".nics[0].mac: must be a string", "Put it in quotes"),
     (
         {"nics": [{"mac": "52:54:00:00:00:01"}, {"mac": "52:54:00:00:00:01"}]},

@@ -98,6 +98,19 @@ def test_a_server_over_tls_is_believed_by_its_authority_only(probe, over_tls):
         assert message.startswith(f"ca_path: {folder / name} cannot be read as certificates (")
 
 
+def test_a_refusal_whose_body_never_comes_is_told_as_one(probe, server):
+    def promise(handler, *_):
+        handler.send_response(503)
+        handler.send_header("Content-Length", "9")
+        handler.end_headers()
+        time.sleep(1.5)
+
+    server.reply = promise
+    told = probe(url=server.url, timeout=1)["msg"]
+    assert told.startswith("not ready within 1 s: ")
+    assert "/v2/health/ready answered 503: nothing (timed out)" in told
+
+
 def test_a_ready_server_is_enough_without_a_model(probe, server):
     result = probe(url=f"{server.url}/")
     assert not result["changed"]

@@ -288,6 +288,16 @@ def test_what_was_there_is_kept_aside(back_up, put_back, database, home):
     assert not list((home / "server/db").glob("*-wal"))
 
 
+def test_what_was_there_stays_though_the_clock_is_behind(back_up, put_back, database, home):
+    archive = back_up()["archive"]
+    for year in (2098, 2099):
+        (home / "server" / f"replaced-by-restore-{year}0101T000000.000000Z").mkdir()
+    put_back(archive, data_dir=str(home), node_password=str(home / "node/password"))
+    ours, later = sorted((home / "server").glob("replaced-by-restore-*"))
+    assert rows(ours / "db/state.db") >= rows(database)
+    assert later.name == "replaced-by-restore-20990101T000000.000000Z"
+
+
 @pytest.mark.usefixtures("database")
 def test_check_mode_verifies_and_writes_nothing(back_up, put_back, tmp_path):
     archive = Path(back_up()["archive"])

@@ -91,6 +91,22 @@ def test_a_change_is_shown_and_needs_a_restart(manage):
     assert not manage(xml=xml(), state="present")["restart_needed"]
 
 
+def test_a_link_is_set_while_the_machine_runs(manage):
+    """Told in check mode only: the test driver can do everything but that (``molecule/virtual_machines`` does it)."""
+    pulled = xml(nics=(replace(VM.nics[0], link_state="down"),))
+    manage(xml=xml(), state="running")
+    told = manage(xml=pulled, check=True, diff=True)
+    assert (told["changed"], told["restart_needed"]) == (True, False)
+    assert '<link state="down" />' in told["diff"]["after"]
+    more = manage(xml=xml(nics=(replace(VM.nics[0], link_state="down"),), memory=128 * 1024**2), check=True)
+    assert (more["changed"], more["restart_needed"]) == (True, True)
+    # One that is stopped, or only asked to stop, is not touched first.
+    assert manage(xml=pulled, state="destroyed")["changed"]
+    assert not manage(xml=pulled, state="present")["restart_needed"]
+    assert manage(xml=pulled, state="running")["changed"]
+    assert not manage(xml=pulled, state="running")["changed"]
+
+
 def test_a_stopped_domain_needs_no_restart(manage):
     manage(xml=xml())
     assert not manage(xml=xml(memory=128 * 1024**2))["restart_needed"]

@@ -14,6 +14,8 @@ import time
 from pathlib import Path
 
 import pytest
+from ansible_collections.edgewright.edge.plugins.modules import vm_backup
+from ansible_collections.edgewright.edge.tests.unit import libvirt_binding
 
 MIB = 1024**2
 
@@ -97,6 +99,25 @@ def test_a_backup_has_the_disks_and_says_so(back_up, disks, tmp_path):
 def test_check_mode_tells_and_writes_nothing(back_up, tmp_path):
     told = back_up(check=True)
     assert (told["changed"], told["consistency"]) == (True, "offline")
+    assert not (tmp_path / "backups").exists()
+
+
+@pytest.mark.parametrize("check", [True, False])
+def test_a_guest_that_must_be_frozen_and_cannot_be_asked_is_refused_before_anything_is_made(
+    run_module, disks, tmp_path, check, monkeypatch
+):
+    libvirt = libvirt_binding.load()
+    monkeypatch.setattr(vm_backup, "libvirt", libvirt)
+    connection = libvirt.open("test:///default")
+    domain = connection.createXML(
+        "<domain type='test'><name>till</name><memory>8192</memory><os><type>hvm</type></os><devices>"
+        f"<disk type='file'><source file='{disks[0]}'/><target dev='vda'/></disk></devices></domain>"
+    )
+    named = {"name": "till", "site": "shop", "node": "shop-01", "uri": "test:///default"}
+    told = run_module("vm_backup", **named, directory=str(tmp_path / "backups"), freeze="require", check=check)
+    domain.destroy()
+    connection.close()
+    assert "till: cannot be frozen: no guest agent is connected" in told["msg"]
     assert not (tmp_path / "backups").exists()
 
 
@@ -189,6 +210,19 @@ def test_the_newest_two_of_what_was_there_stay_and_none_if_so_wanted(back_up, pu
     assert [Path(path).exists() for path in replaced] == [False, True, True]
     assert put_back(folder, keep_replaced=False)["replaced"] == ""
     assert len(list(disks[0].parents[1].glob("replaced-*"))) == 2
+
+
+def test_what_was_there_stays_though_the_clock_is_behind(back_up, put_back, disks):
+    folder = back_up()["backup"]
+    home = disks[0].parents[1]
+    for year in (2097, 2098, 2099):
+        (home / f"replaced-by-restore-{year}0101T000000.000000Z").mkdir()
+    replaced = Path(put_back(folder)["replaced"])
+    assert replaced.is_dir()
+    assert sorted(path.name for path in home.glob("replaced-*")) == [
+        replaced.name,
+        "replaced-by-restore-20990101T000000.000000Z",
+    ]
 
 
 def test_it_comes_back_on_a_blank_node(back_up, put_back, disks):
