@@ -225,7 +225,8 @@ def arguments(
     """
     # Emulation offers what only costs time there: five-level paging has longer walks, and code that prefers AVX spends
     # more instructions on it than on SSE (a node needs a fifth less processor time to reach its login prompt without).
-    emulated = ["-accel", "tcg,thread=multi", "-cpu", "max,la57=off,avx=off,avx2=off"]
+    # A KVM in there is slower than QEMU's own emulation, and libvirt would ask both of them what they can do.
+    emulated = ["-accel", "tcg,thread=multi", "-cpu", "max,la57=off,avx=off,avx2=off,svm=off"]
     accel = ["-accel", "kvm", "-cpu", "host"] if accelerator == "kvm" else emulated
     backend = "stdio" if terminal else f"socket,path={_quoted(files.sockets / 'console')},server=on,wait=off"
     return [
