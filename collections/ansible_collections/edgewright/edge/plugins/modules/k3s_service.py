@@ -15,7 +15,7 @@ description:
     whoever changed them and whichever run was interrupted. What it was started with is noted by the program
     C(k3s-fingerprint), which the role P(edgewright.edge.k3s#role) puts into the unit.
   - Waits until the node has the condition Ready, asked of the cluster's API by the program C(check-k3s).
-  - A server of several is not restarted while the node of another server is not ready.
+  - A server of several is not restarted while the node of another server is not ready. An agent may be.
 attributes:
   check_mode:
     description: Can run in check mode and return what it would without it.
@@ -134,7 +134,12 @@ class Service:
         return done.returncode == 0, (done.stdout or done.stderr).strip()
 
     def others_missing(self) -> str:
-        """Return what the check says of another server that is not ready; empty when all are, or there is none."""
+        """Return what the check says of another server that is not ready; empty when all are, or there is none.
+
+        The cluster goes on without an agent, and its kubelet's certificate may ask for its own node only.
+        """
+        if self.parameters["name"] == "k3s-agent":
+            return ""
         for name in self.parameters["servers"]:
             if name != self.parameters["node"]:
                 healthy, message = self.check(name)
