@@ -27,6 +27,7 @@ class Site:
         agents: hosts of k3s_agent.
         variables: more than the common ones.
         addresses: of all hosts.
+        server_variables: what only servers have.
     """
 
     name: str
@@ -34,6 +35,7 @@ class Site:
     agents: list[str] = field(default_factory=list)
     variables: dict[str, Any] = field(default_factory=dict)
     addresses: dict[str, str] = field(default_factory=lambda: ADDRESSES)
+    server_variables: dict[str, Any] = field(default_factory=dict)
 
     @property
     def folder(self) -> Path:
@@ -59,7 +61,7 @@ class Site:
         }
         hosts = {name: {"edge_network": _network(self.addresses[name])} for name in (*self.servers, *self.agents)}
         groups = {
-            "k3s_server": {"hosts": {name: hosts[name] for name in self.servers}},
+            "k3s_server": {"hosts": {name: hosts[name] for name in self.servers}, "vars": self.server_variables},
             "k3s_agent": {"hosts": {name: hosts[name] for name in self.agents}},
         }
         cluster = {"children": groups, "vars": {**common, **self.variables}}

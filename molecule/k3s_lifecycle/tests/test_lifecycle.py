@@ -31,7 +31,7 @@ def newest(site: Site) -> Path:
 def blank(*names: str) -> None:
     """Take everything k3s away, as a new disk would have it."""
     for name in names:
-        on(name, "systemctl", "stop", "k3s", "k3s-agent", check=False)
+        on(name, "systemctl", "stop", "k3s", "k3s-agent", "edgewright-k3s-clock.timer", check=False)
         on(name, "sh", "-c", "rm -rf /etc/rancher /var/lib/rancher /usr/local/bin/* /etc/systemd/system/k3s*.service")
         on(name, "systemctl", "daemon-reload")
 
@@ -146,6 +146,7 @@ def test_sqlite_comes_back_on_a_blank_server_and_its_agent_finds_it() -> None:
     assert nodes(ONE) == {ONE: B, TWO: B}
     assert OLD_TOKEN not in told
     assert on(ONE, "find", "/var/lib/edgewright/restore", "-type", "f", check=False) == ""
+    assert on(ONE, "systemctl", "is-active", "edgewright-k3s-clock.timer") == "active"
 
 
 def test_certificates_are_made_anew() -> None:

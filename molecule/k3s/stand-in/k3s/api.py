@@ -107,9 +107,16 @@ class Handler(BaseHTTPRequestHandler):
                 self.command, path.removeprefix("/v1-k3s/"), query, body
             )
         allowed = groups & (_ADMIN | ({"system:nodes", "node"} if self.command == "GET" else set()))
-        if not allowed:
+        if not allowed or (not allowed & _ADMIN and not self._own(path)):
             raise ApiError(403, "Forbidden", "Forbidden")
         return self._kubernetes(path, query, body)
+
+    def _own(self, path: str) -> bool:
+        """Return whether a kubelet may see it: of nodes only its own (Kubernetes' node authorizer)."""
+        parts = path.strip("/").split("/")
+        certificate = self.connection.getpeercert() or {}
+        names = {value for part in certificate.get("subject", ()) for name, value in part if name == "commonName"}
+        return parts[:3] != ["api", "v1", "nodes"] or f"system:node:{'/'.join(parts[3:4])}" in names
 
     def _kubernetes(self, path: str, query: dict[str, str], body: bytes) -> tuple[int, Any]:
         owner = self.server.owner

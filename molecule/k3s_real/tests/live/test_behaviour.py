@@ -30,7 +30,7 @@ class _K3s(Runtime):
     def kill(self, host: Any, name: str) -> None:
         (container,) = self._containers(host, name)
         inspected = json.loads(host.check_output("crictl inspect %s", container))
-        host.check_output("kill -9 %s", inspected["info"]["pid"])
+        host.check_output("kill -9 %s", str(inspected["info"]["pid"]))
 
     def power_cycle(self, host: Any) -> None:
         assert left_the_node(host) == "0"

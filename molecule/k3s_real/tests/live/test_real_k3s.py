@@ -121,7 +121,7 @@ def test_a_backup_without_its_token_is_refused_before_anything_changes(host: Any
     subprocess.run(["tar", "-czf", tokenless, "-C", work, *members], check=True)
     before = started(host)
     run = play("playbooks/restore.yml", "-e", f"backup={tokenless}", "-e", "confirm=real", fails=True)
-    assert "server/token: is missing in the archive" in run.output
+    assert "server/token: is missing in the backup" in run.output
     assert started(host) == before
 
 

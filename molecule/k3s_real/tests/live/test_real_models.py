@@ -69,15 +69,19 @@ class Asker:
             time.sleep(0.5)
 
 
+def listed(host: Any) -> list[dict[str, Any]]:
+    """Return the service's pods, but for those that are on their way out."""
+    said = json.loads(host.check_output("kubectl -n edgewright get pods -l app.kubernetes.io/name=shelf -o json"))
+    return [pod for pod in said["items"] if "deletionTimestamp" not in pod["metadata"]]
+
+
 def pods(host: Any) -> dict[str, bool]:
     """Return the names of the service's pods, and whether each is ready."""
-    listed = json.loads(host.check_output("kubectl -n edgewright get pods -l app.kubernetes.io/name=shelf -o json"))
     return {
         pod["metadata"]["name"]: any(
             condition["type"] == "Ready" and condition["status"] == "True" for condition in pod["status"]["conditions"]
         )
-        for pod in listed["items"]
-        if "deletionTimestamp" not in pod["metadata"]
+        for pod in listed(host)
     }
 
 
@@ -129,15 +133,16 @@ def test_a_model_that_answers_right_takes_over_without_a_lost_request(host: Any)
 
 
 def test_a_server_that_was_restarted_is_asked_again(host: Any) -> None:
-    status = "kubectl -n edgewright get pods -l app.kubernetes.io/name=shelf -o jsonpath='{.items[0].status}'"
+    def containers() -> dict[str, dict[str, Any]]:
+        (pod,) = listed(host)
+        return {state["name"]: state for state in pod["status"]["containerStatuses"]}
 
     def restarts() -> dict[str, int]:
-        states = json.loads(host.check_output(status))["containerStatuses"]
-        return {state["name"]: state["restartCount"] for state in states}
+        return {name: state["restartCount"] for name, state in containers().items()}
 
     before = restarts()
-    server = "pgrep -f 'inference_server( |$)' | head -1"
-    host.check_output("kill -9 %s", host.check_output(server))
+    server = containers()["server"]["containerID"].removeprefix("containerd://")
+    host.check_output("kill -9 %s", str(json.loads(host.check_output("crictl inspect %s", server))["info"]["pid"]))
     end = time.monotonic() + 120
     while not all(restarts()[name] > before[name] for name in ("server", "golden")) or list(pods(host).values()) != [
         True

@@ -114,7 +114,9 @@ def directories(files: Iterable[Mapping[str, Any]]) -> list[dict[str, str]]:
             if path.count("/") > 1:  # /etc itself is always there
                 found[path] = "0700" if path == "/etc/rancher/k3s" else "0755"
         if file["path"] == k3s_cis.AUDIT_POLICY:
-            found[str(PurePosixPath(k3s_cis.AUDIT_LOG).parent)] = "0700"
+            # Nothing of its path is there on a blank node. From the server's own folder on, k3s lets only root in.
+            for parent in PurePosixPath(k3s_cis.AUDIT_LOG).parents[:-3]:
+                found[str(parent)] = "0700" if "server" in parent.parts else "0755"
     return [{"path": path, "mode": mode} for path, mode in sorted(found.items())]
 
 

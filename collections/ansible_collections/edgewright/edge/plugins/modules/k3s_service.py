@@ -15,7 +15,8 @@ description:
     whoever changed them and whichever run was interrupted. What it was started with is noted by the program
     C(k3s-fingerprint), which the role P(edgewright.edge.k3s#role) puts into the unit.
   - Waits until the node has the condition Ready, asked of the cluster's API by the program C(check-k3s).
-  - A server of several is not restarted while the node of another server is not ready.
+  - A server of several is not restarted while the node of another server is not ready, unless that one has yet to join.
+    An agent may be.
 attributes:
   check_mode:
     description: Can run in check mode and return what it would without it.
@@ -98,6 +99,7 @@ _FINGERPRINT = Path("/usr/lib/edgewright/k3s-fingerprint")
 _CHECK = "/usr/lib/edgewright/check-k3s"
 _PROPERTIES = "ActiveState,ExecMainStartTimestamp,NRestarts,Result,NeedDaemonReload"
 _POLL_SECONDS = 0.5
+_NO_SUCH_NODE = 3
 # So often systemd has tried again before it is called a failure.
 _ENOUGH_RESTARTS = 3
 
@@ -127,18 +129,24 @@ class Service:
         noted = json.loads(_NOTE.read_text(encoding="utf-8")) if _NOTE.exists() else None
         return differences(noted, json.loads(output(str(_FINGERPRINT), self.unit)))
 
-    def check(self, node: str, since: float = 0.0, version: str = "") -> tuple[bool, str]:
-        """Ask the cluster for a node; returns whether it is healthy, and what was said."""
+    def check(self, node: str, since: float = 0.0, version: str = "") -> tuple[int, str]:
+        """Ask the cluster for a node; returns the program's exit status, 0 for a healthy one, and what was said."""
         argv = [_CHECK, node, f"--since={since}", *([f"--version={version}"] if version else [])]
         done = subprocess.run(argv, capture_output=True, text=True, check=False)
-        return done.returncode == 0, (done.stdout or done.stderr).strip()
+        return done.returncode, (done.stdout or done.stderr).strip()
 
     def others_missing(self) -> str:
-        """Return what the check says of another server that is not ready; empty when all are, or there is none."""
+        """Return what the check says of another server that is not ready; empty when all are, or there is none.
+
+        The cluster goes on without an agent, and its kubelet's certificate may ask for its own node only. A server that
+        the cluster does not know is no member of its datastore: one that grows has others only when this one is back.
+        """
+        if self.parameters["name"] == "k3s-agent":
+            return ""
         for name in self.parameters["servers"]:
             if name != self.parameters["node"]:
-                healthy, message = self.check(name)
-                if not healthy:
+                status, message = self.check(name)
+                if status not in (0, _NO_SUCH_NODE):
                     return message
         return ""
 
@@ -164,8 +172,8 @@ def wait(service: Service, since: float, timeout: int, restarts: int) -> tuple[b
     while time.monotonic() < end:
         state = service.state()
         if state.active == "active":
-            healthy, message = service.check(service.parameters["node"], since, service.parameters["version"])
-            if healthy:
+            status, message = service.check(service.parameters["node"], since, service.parameters["version"])
+            if status == 0:
                 return True, message
         if state.restarts >= restarts + _ENOUGH_RESTARTS:
             return False, f"it has ended {state.restarts} times"

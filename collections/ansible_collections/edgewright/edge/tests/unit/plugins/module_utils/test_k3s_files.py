@@ -246,7 +246,8 @@ def test_folders_come_parents_first_and_old_files_are_named():
     paths = [folder["path"] for folder in files_of.directories(files)]
     assert paths == sorted(paths)
     assert {"path": "/var/lib/rancher/k3s/server/logs", "mode": "0700"} in files_of.directories(files)
-    assert {file["path"].rpartition("/")[0] for file in files} <= {*paths, "/etc"}
+    made = [*paths, *(file["path"] for file in files)]
+    assert {path.rpartition("/")[0] for path in made} <= {*paths, "/etc", "/var/lib"}
     assert "/etc/systemd/system/k3s-agent.service" in files_of.absent(files)
     assert not set(files_of.absent(files)) & {file["path"] for file in files}
 
