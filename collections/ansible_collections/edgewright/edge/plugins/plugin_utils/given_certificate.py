@@ -47,18 +47,19 @@ def certificate_problems(
         )
     for certificate, key in ((CERTIFICATE, KEY), (CA_CERTIFICATE, CA_KEY)):
         _check_pair(variables, certificate, key, with_keys=with_keys, problems=problems)
-    if chain := _chain(variables.get(CERTIFICATE)):
-        moment = now or datetime.datetime.now(datetime.UTC)
-        if chain[0].not_valid_after_utc < moment:
-            problems.add(CERTIFICATE, "is over", found=f"its end on {chain[0].not_valid_after_utc:%Y-%m-%d}")
-        if missing := [name for name in names if not _covers(chain[0], name)]:
-            problems.add(
-                CERTIFICATE,
-                "is not for all names of edge_ingress",
-                found=", ".join(_names_of(chain[0])) or "no name at all",
-                expected=", ".join(missing),
-                remedy="Have one made for them too, or take them out of edge_ingress.",
-            )
+    moment = now or datetime.datetime.now(datetime.UTC)
+    for name in (CERTIFICATE, CA_CERTIFICATE):
+        for given in _chain(variables.get(name))[:1]:
+            _check_time(name, given, moment, problems)
+    chain = _chain(variables.get(CERTIFICATE))
+    if chain and (missing := [name for name in names if not _covers(chain[0], name)]):
+        problems.add(
+            CERTIFICATE,
+            "is not for all names of edge_ingress",
+            found=", ".join(_names_of(chain[0])) or "no name at all",
+            expected=", ".join(missing),
+            remedy="Have one made for them too, or take them out of edge_ingress.",
+        )
     ingress = variables.get("edge_ingress")
     clients = _chain(ingress.get("client_ca")) if isinstance(ingress, Mapping) else []
     for authority in clients:
@@ -80,6 +81,20 @@ def certificate_problems(
     return problems.found
 
 
+def _check_time(name: str, given: x509.Certificate, moment: datetime.datetime, problems: Problems) -> None:
+    """Look at whether a certificate is good now."""
+    if given.not_valid_after_utc < moment:
+        problems.add(name, "is over", found=f"its end on {given.not_valid_after_utc:%Y-%m-%d}")
+    if given.not_valid_before_utc > moment:
+        problems.add(
+            name,
+            "is not good yet",
+            found=f"its beginning on {given.not_valid_before_utc:%Y-%m-%d %H:%M} UTC",
+            expected=f"not after this machine's clock, {moment:%Y-%m-%d %H:%M} UTC",
+            remedy="Set the clock if it is behind, or wait until then.",
+        )
+
+
 def _check_pair(
     variables: Mapping[str, Any], certificate: str, key: str, *, with_keys: bool, problems: Problems
 ) -> None:
@@ -96,8 +111,12 @@ def _check_pair(
         problems.add(key, f"is missing: {certificate} is given", remedy=f"Add '{key}', encrypted by ansible-vault.")
     elif secret and private is None:
         problems.add(key, "is no private key", expected=f"{_PEM}, without a passphrase", remedy=_MAKE)
-    elif private is not None and (chain := _chain(given)) and _same(chain[0].public_key(), private) is False:
-        problems.add(key, f"is not the key of {certificate}", remedy="Give the two that were made together.")
+    elif private is not None and (chain := _chain(given)):
+        public = _attempt(chain[0].public_key)
+        if public is None:
+            problems.add(certificate, "has a key of an unknown kind", expected="RSA or an elliptic curve", remedy=_MAKE)
+        elif not _same(public, private):
+            problems.add(key, f"is not the key of {certificate}", remedy="Give the two that were made together.")
 
 
 def _attempt(work: Callable[[], T]) -> T | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import datetime
 import ipaddress
 
@@ -27,11 +28,11 @@ def pem(key: ec.EllipticCurvePrivateKey | ed25519.Ed25519PrivateKey = KEY, passw
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, how).decode()
 
 
-def certificate(*names: str, ca: bool = False, days: int = 30) -> str:
+def certificate(*names: str, ca: bool = False, since: int = -60, days: int = 30) -> str:
     now = datetime.datetime.now(datetime.UTC)
     subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "x")])
     builder = x509.CertificateBuilder(subject, subject, KEY.public_key(), 1)
-    builder = builder.not_valid_before(now - datetime.timedelta(60)).not_valid_after(now + datetime.timedelta(days))
+    builder = builder.not_valid_before(now + datetime.timedelta(since)).not_valid_after(now + datetime.timedelta(days))
     builder = builder.add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
     known = [*map(x509.DNSName, names), x509.IPAddress(ipaddress.ip_address("10.0.2.15"))]
     builder = builder.add_extension(x509.SubjectAlternativeName(known), critical=False)
@@ -59,6 +60,24 @@ def test_a_key_of_another_is_refused():
     assert told(certificate=certificate(*NAMES), key=pem(OTHER)) == [
         "ingress__key: is not the key of ingress__certificate. Give the two that were made together."
     ]
+
+
+def test_a_key_of_an_unknown_kind_is_refused():
+    known, unknown = (bytes.fromhex(f"06072a8648ce3d02{last}") for last in ("01", "7f"))  # id-ecPublicKey (RFC 5480)
+    content = x509.load_pem_x509_certificate(certificate(*NAMES).encode()).public_bytes(Encoding.DER)
+    text = base64.encodebytes(content.replace(known, unknown)).decode()
+    odd = f"-----BEGIN CERTIFICATE-----\n{text}-----END CERTIFICATE-----\n"
+    (problem,) = told(certificate=odd, key=pem())
+    assert problem.startswith("ingress__certificate: has a key of an unknown kind; expected RSA or an elliptic curve.")
+
+
+def test_what_begins_later_is_refused():
+    (problem,) = told(certificate=certificate(*NAMES, since=2), key=pem())
+    assert problem.startswith("ingress__certificate: is not good yet; found its beginning on ")
+    (problem,) = told(ca_certificate=certificate(ca=True, since=2), ca_key=pem())
+    assert problem.startswith("ingress__ca_certificate: is not good yet; found its beginning on ")
+    (problem,) = told(ca_certificate=certificate(ca=True, days=-1), ca_key=pem())
+    assert problem.startswith("ingress__ca_certificate: is over; found its end on ")
 
 
 def test_halves_are_refused():
