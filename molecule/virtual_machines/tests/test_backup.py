@@ -224,7 +224,7 @@ def test_machine_that_always_runs_has_its_old_disk_again_and_runs(host: Any, cop
     at_backup = re.findall(rb"\nstarts=(\|+)\n", raw(backup, 0).read_bytes())[0].decode()
     host.check_output("systemctl restart edgewright-vm@till.service")
     wait_for(host, "ready, starts so far", log, count=before + 1)
-    told = controller.play("restore_vm", vm_host="all", backup=str(backup), confirm="till")
+    told = controller.play("restore_vm", vm_host="all", backup=f"{backup}/", confirm="till")
     wait_for(host, "ready, starts so far", log, count=before + 2)
     # It counts on from the backup: the start above never was.
     assert host.file(log).content_string.rsplit("starts so far: ", 1)[1].split()[0] == at_backup + "|"
