@@ -7,7 +7,7 @@ check() {
 }
 
 depends() {
-    echo systemd dm fs-lib
+    echo systemd systemd-sysusers dm fs-lib
 }
 
 install() {
@@ -16,6 +16,9 @@ install() {
     inst_script "$moddir/edgewright-node" /usr/lib/edgewright/node
     inst_simple "$moddir/edgewright-node.service" "$systemdsystemunitdir/edgewright-node.service"
     inst_simple "$moddir/emergency.service" "$systemdsystemunitdir/emergency.service"
+    # systemd-sysusers, which its own module has run by now, dates the accounts by the lock's date; but the initrd is not made
+    # anew for a lock with another date alone.
+    sed -i -E 's/^([^:]*:[^:]*):[0-9]*:/\1:20000:/' "$initdir/etc/shadow"
     # dracut has no preset for initrd.target.requires; the link is what `systemctl enable` would make.
     mkdir -p "$initdir$systemdsystemunitdir/initrd-fs.target.requires"
     ln -sf ../edgewright-node.service "$initdir$systemdsystemunitdir/initrd-fs.target.requires/edgewright-node.service"
