@@ -7,6 +7,7 @@ import os
 import shutil
 import signal
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -151,8 +152,19 @@ class Impatient(BaseHTTPRequestHandler):
         self.end_headers()
 
 
-def test_a_server_that_closes_idle_connections_has_not_ended(tmp_path: Path) -> None:
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Impatient)
+class Rude(Impatient):
+    """Resets it instead, as some do, and what is between two machines."""
+
+    def finish(self) -> None:
+        super().finish()
+        if not hasattr(self, "command"):  # it was asked nothing
+            self.connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            self.connection.close()
+
+
+@pytest.mark.parametrize("kind", [Impatient, Rude])
+def test_a_server_that_closes_idle_connections_has_not_ended(tmp_path: Path, kind: type[Impatient]) -> None:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), kind)
     threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True).start()
     with asked(tmp_path, server.server_address[1]) as golden:
         until(lambda: is_open(golden.port))

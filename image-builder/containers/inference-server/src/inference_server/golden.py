@@ -11,6 +11,7 @@ whoever starts both again has them begin anew.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import select
 import signal
@@ -99,11 +100,12 @@ def hold(address: tuple[str, int], port: int) -> None:
     with _listening(port) as listener:
         while True:
             try:
-                with socket.create_connection(address) as server:
-                    _until_closed(server, listener)
+                server = socket.create_connection(address)
             except ConnectionError:
                 return
-            # A server may close what is idle. If it has ended, nobody takes the next connection.
+            # A server may close what is idle, or reset it. If it has ended, nobody takes the next connection.
+            with server, contextlib.suppress(ConnectionError):
+                _until_closed(server, listener)
             time.sleep(_MOMENT)
 
 
@@ -117,7 +119,9 @@ def _until_closed(server: socket.socket, listener: socket.socket) -> None:
     while True:
         ready, _, _ = select.select([server, listener], [], [])
         if listener in ready:
-            listener.accept()[0].close()
+            # Who asked may have reset it before it was taken.
+            with contextlib.suppress(ConnectionError):
+                listener.accept()[0].close()
         if server in ready and not server.recv(4096):
             return
 
