@@ -90,7 +90,7 @@ _DURATION: Final = re.compile(r"(?:[0-9]+(?:\.[0-9]+)?(?:ns|us|µs|ms|s|m|h))+")
 _BY_NUMBER: Final = (
     "The datastore follows from the number of servers: SQLite for one, embedded etcd for three and more."
 )
-_S3_SECRET: Final = "Put it into a Secret in kube-system and name that with 'etcd-s3-config-secret'."  # noqa: S105 (advice)
+_S3_ADVICE: Final = "Put it into a Secret in kube-system and name that with 'etcd-s3-config-secret'."
 _OWN: Final = {
     "agent-token": "Set 'k3s__token', or put the token into a file of mode 0600 and name it with 'agent-token-file'.",
     "cluster-cidr": "Set 'k3s__cluster_cidrs'.",
@@ -104,9 +104,9 @@ _OWN: Final = {
     "datastore-endpoint": _BY_NUMBER,
     "datastore-keyfile": _BY_NUMBER,
     "embedded-registry": "Set 'k3s__embedded_registry'.",
-    "etcd-s3-access-key": _S3_SECRET,
-    "etcd-s3-secret-key": _S3_SECRET,
-    "etcd-s3-session-token": _S3_SECRET,
+    "etcd-s3-access-key": _S3_ADVICE,
+    "etcd-s3-secret-key": _S3_ADVICE,
+    "etcd-s3-session-token": _S3_ADVICE,
     "node-ip": "Set 'k3s__node_ips'.",
     "node-label": "Set 'k3s__node_labels'.",
     "node-name": "A node has the name of its inventory host.",

@@ -4,51 +4,28 @@ from __future__ import annotations
 
 import os
 import subprocess
+from types import SimpleNamespace
 
 import pytest
 from ansible_collections.edgewright.edge.plugins.module_utils import frozen_guest
+from ansible_collections.edgewright.edge.tests.unit.libvirt_stand_in import LIBVIRT, LibvirtError
 
 
-class Libvirt:
-    """What of the binding is used."""
-
-    VIR_ERR_INTERNAL_ERROR = 1
-    VIR_ERR_AGENT_UNRESPONSIVE = 86
-    VIR_DOMAIN_AGENT_RESPONSE_TIMEOUT_BLOCK = -2
-
-    class libvirtError(Exception):  # noqa: N801 - as libvirt calls it
-        def __init__(self, code):
-            super().__init__(f"error {code}")
-            self.code = code
-
-        def get_error_code(self):
-            return self.code
-
-
-class Domain:
+def guest(error=0):
     """A guest whose agent answers, or fails with an error."""
 
-    def __init__(self, error=0):
-        self.error = error
-
-    def connect(self):
-        return self
-
-    def getURI(self):  # noqa: N802 - as libvirt calls it
-        return "test:///guest"
-
-    def name(self):
-        return "till"
-
-    def agentSetResponseTimeout(self, _seconds):  # noqa: N802 - as libvirt calls it
-        pass
-
-    def answer(self):
-        if self.error:
-            raise Libvirt.libvirtError(self.error)
+    def answer():
+        if error:
+            raise LibvirtError(error)
         return 2
 
-    fsFreeze = fsThaw = answer  # noqa: N815 - as libvirt calls it
+    return SimpleNamespace(
+        connect=lambda: SimpleNamespace(getURI=lambda: "test:///guest"),
+        name=lambda: "till",
+        agentSetResponseTimeout=lambda _seconds: None,
+        fsFreeze=answer,
+        fsThaw=answer,
+    )
 
 
 @pytest.fixture
@@ -68,19 +45,19 @@ def thaws(tmp_path, monkeypatch):
     [
         (0, 0),
         # The agent may freeze yet: it is asked until it answers.
-        (Libvirt.VIR_ERR_AGENT_UNRESPONSIVE, 3),
+        (LIBVIRT.VIR_ERR_AGENT_UNRESPONSIVE, 3),
         # It answered that it does not freeze.
-        (Libvirt.VIR_ERR_INTERNAL_ERROR, 1),
+        (LIBVIRT.VIR_ERR_INTERNAL_ERROR, 1),
     ],
 )
 def test_a_guest_is_thawed_however_late_its_agent_answers(thaws, error, calls):
-    with frozen_guest.frozen(Libvirt, Domain(error)) as (count, why):
+    with frozen_guest.frozen(LIBVIRT, guest(error)) as (count, why):
         assert (count, bool(why)) == ((0, True) if error else (2, False))
     assert thaws() == ["--quiet --connect test:///guest domfsthaw till"] * calls
 
 
 def test_a_guest_is_thawed_though_the_block_fails(thaws):
-    with pytest.raises(RuntimeError), frozen_guest.frozen(Libvirt, Domain()):
+    with pytest.raises(RuntimeError), frozen_guest.frozen(LIBVIRT, guest()):
         raise RuntimeError
     assert thaws() == []
 

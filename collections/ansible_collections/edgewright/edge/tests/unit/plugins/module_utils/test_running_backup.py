@@ -3,79 +3,61 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError
 from ansible_collections.edgewright.edge.plugins.module_utils.libvirt_backup import backup_xml
 from ansible_collections.edgewright.edge.plugins.module_utils.running_backup import RunningBackup
+from ansible_collections.edgewright.edge.tests.unit.libvirt_stand_in import LIBVIRT, LibvirtError
 
 OURS = Path("/var/lib/edgewright/vm-backups/.shop-till-20261126T021500Z.partial")
 
 
-class Libvirt:
-    """What of the binding is used."""
-
-    VIR_ERR_NO_DOMAIN_BACKUP = 103
-    VIR_DOMAIN_JOB_NONE = 0
-
-    class libvirtError(Exception):  # noqa: N801 - as libvirt calls it
-        def __init__(self, code):
-            super().__init__(f"error {code}")
-            self.code = code
-
-        def get_error_code(self):
-            return self.code
-
-
-class Domain:
+def machine(files=(), *, busy=True, stopped=False):
     """A machine with a job of some kind: a backup into these files, or another that libvirt shows no files of."""
+    jobs = [2] if busy else []
+    aborted = []
 
-    def __init__(self, files=(), *, busy=True, stopped=False):
-        self.files = files
-        self.busy = busy
-        self.stopped = stopped
-        self.aborted = False
+    def described():
+        if stopped:
+            raise LibvirtError(LIBVIRT.VIR_ERR_OPERATION_INVALID)
+        if not files:
+            raise LibvirtError(LIBVIRT.VIR_ERR_NO_DOMAIN_BACKUP)
+        return backup_xml({f"vd{number}": str(path) for number, path in enumerate(files)})
 
-    def name(self):
-        return "till"
-
-    def backupGetXMLDesc(self):  # noqa: N802 - as libvirt calls it
-        if self.stopped:
-            raise Libvirt.libvirtError(55)
-        if not self.files:
-            raise Libvirt.libvirtError(Libvirt.VIR_ERR_NO_DOMAIN_BACKUP)
-        return backup_xml({f"vd{number}": str(path) for number, path in enumerate(self.files)})
-
-    def jobStats(self):  # noqa: N802 - as libvirt calls it
-        return {"type": 2 if self.busy else Libvirt.VIR_DOMAIN_JOB_NONE}
-
-    def abortJob(self):  # noqa: N802 - as libvirt calls it
-        self.aborted, self.busy = True, False
+    return SimpleNamespace(
+        name=lambda: "till",
+        backupGetXMLDesc=described,
+        jobStats=lambda: {"type": jobs[-1] if jobs else LIBVIRT.VIR_DOMAIN_JOB_NONE},
+        abortJob=lambda: aborted.append(jobs.pop()),
+        aborted=aborted,
+    )
 
 
 @pytest.mark.parametrize(
     ("domain", "ended"),
     [
-        (Domain([OURS / "disk0.qcow2", OURS / "disk1.qcow2"]), True),
+        (machine([OURS / "disk0.qcow2", OURS / "disk1.qcow2"]), True),
         # Another program saves or copies the machine, which is why our job could not begin.
-        (Domain(), False),
-        (Domain(["/srv/other/disk0.qcow2"]), False),
-        (Domain([OURS / "disk0.qcow2", "/srv/other/disk1.qcow2"]), False),
-        (Domain(busy=False), False),
-        (Domain(stopped=True), False),
+        (machine(), False),
+        (machine(["/srv/other/disk0.qcow2"]), False),
+        (machine([OURS / "disk0.qcow2", "/srv/other/disk1.qcow2"]), False),
+        (machine(busy=False), False),
+        (machine(stopped=True), False),
     ],
 )
 def test_a_run_that_fails_ends_its_own_job_and_no_other(domain, ended):
-    RunningBackup(Libvirt, domain).abort(OURS)
-    assert domain.aborted == ended
+    RunningBackup(LIBVIRT, domain).abort(OURS)
+    assert bool(domain.aborted) == ended
 
 
 def test_a_job_that_a_run_before_has_left_is_ended_and_anothers_is_told_of():
-    left = Domain([OURS / "disk0.qcow2"])
-    RunningBackup(Libvirt, left).abandon(OURS.parent)
+    left = machine([OURS / "disk0.qcow2"])
+    RunningBackup(LIBVIRT, left).abandon(OURS.parent)
     assert left.aborted
-    others = Domain(["/srv/other/disk0.qcow2"])
+    others = machine(["/srv/other/disk0.qcow2"])
     with pytest.raises(EdgeError, match=r"is being backed up by another program; found /srv/other/disk0\.qcow2"):
-        RunningBackup(Libvirt, others).abandon(OURS.parent)
+        RunningBackup(LIBVIRT, others).abandon(OURS.parent)
     assert not others.aborted
-    RunningBackup(Libvirt, Domain()).abandon(OURS.parent)
+    RunningBackup(LIBVIRT, machine()).abandon(OURS.parent)
