@@ -38,6 +38,7 @@ def test_only_the_service_and_its_proxy_are_left(host: Any) -> None:
 def test_models_are_those_of_the_service_that_passed(host: Any) -> None:
     files = host.check_output("find /var/lib/edgewright/models/double -type f")
     assert files == "/var/lib/edgewright/models/double/scaled/2/model.onnx"
+    assert host.check_output("find /var/lib/edgewright -name 'models-next*' -o -name '*~'") == ""
 
 
 def test_who_asks_while_the_service_is_away_is_told_so_as_the_protocol_tells_it(host: Any) -> None:

@@ -63,7 +63,8 @@ _value:
       description: Content of nginx's file for it, where it is replaced without a gap; else empty.
       type: str
     stand_in:
-      description: What answers while it is replaced, with C(file), C(unit), C(text) and C(port); else empty.
+      description: What answers while it is replaced, with C(file), C(unit), C(text), C(port) and
+        C(folder), where its models are; else empty.
       type: dict
     golden:
       description: What it must answer, as M(edgewright.edge.inference_probe) takes it.
@@ -106,6 +107,7 @@ from typing import TYPE_CHECKING, Any
 
 from ansible.errors import AnsibleFilterError
 from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError, Problems
+from ansible_collections.edgewright.edge.plugins.module_utils.inference_model import staged_path
 from ansible_collections.edgewright.edge.plugins.module_utils.inference_service import inference_services, order
 from ansible_collections.edgewright.edge.plugins.module_utils.placed_service import placed
 from ansible_collections.edgewright.edge.plugins.module_utils.quadlet import (
@@ -164,7 +166,12 @@ def _rolling(service: InferenceService, known: Mapping[str, Any], site: str) -> 
         service, site=site, image=known["image"], previous=None, model_image=known["model_image"], stand_in=True
     )
     name = f"{service.name}{STAND_IN}"
-    stand_in = {"file": f"{name}.container", "unit": f"{name}.service", "text": text}
+    stand_in = {
+        "file": f"{name}.container",
+        "unit": f"{name}.service",
+        "text": text,
+        "folder": staged_path(service.name),
+    }
     return {"proxy": proxy_file(service), "stand_in": {**stand_in, "port": own_port(service, stand_in=True)}}
 
 

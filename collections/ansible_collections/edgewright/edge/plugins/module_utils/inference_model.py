@@ -16,6 +16,8 @@ from ansible_collections.edgewright.edge.plugins.module_utils.artifact_source im
 from ansible_collections.edgewright.edge.plugins.module_utils.fields import Fields, UnfitError, integer, text
 
 MODELS_ROOT: Final = "/var/lib/edgewright/models"
+STAGED_ROOT: Final = "/var/lib/edgewright/models-next"
+"""Where models are that nothing has tried yet; on the same file system, so that they can take the others' place."""
 MODEL_FILE: Final = "model.onnx"
 
 
@@ -72,6 +74,11 @@ class Model:
 def repository_path(service: str) -> str:
     """Return where a node keeps the model repository of the service with this name."""
     return f"{MODELS_ROOT}/{service}"
+
+
+def staged_path(service: str) -> str:
+    """Return where the model repository of its stand-in is."""
+    return f"{STAGED_ROOT}/{service}"
 
 
 def model_folder(service: str, model: Model) -> str:

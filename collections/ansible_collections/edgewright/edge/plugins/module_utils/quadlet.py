@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from ansible_collections.edgewright.edge.plugins.module_utils.errors import Problem, Problems
-from ansible_collections.edgewright.edge.plugins.module_utils.inference_model import repository_path
+from ansible_collections.edgewright.edge.plugins.module_utils.inference_model import repository_path, staged_path
 from ansible_collections.edgewright.edge.plugins.module_utils.placed_service import CHECK
 from ansible_collections.edgewright.edge.plugins.module_utils.quantity import cpus_text
 
@@ -83,7 +83,8 @@ def quadlet_unit(
         image: name of its image in the node's container store.
         previous: name of the service that starts before this one, if any.
         model_image: name of the image with its models in that store, if it has one.
-        stand_in: the service's stand-in, which answers while it is replaced, and is not started with the node.
+        stand_in: the service's stand-in, which answers while it is replaced, and is not started with the node. Its
+            models are those that the service is to have.
     """
     unit = [f"Description=Inference service {service.name} of site {site}", "StartLimitIntervalSec=0"]
     if stand_in:
@@ -97,7 +98,7 @@ def quadlet_unit(
         f"ContainerName={service.name}{STAND_IN if stand_in else ''}",
         f"Label=edgewright.site={site}",
         f"PublishPort={_address(service)}{own_port(service, stand_in=stand_in)}:{service.container_port}",
-        _models(service, model_image),
+        _models(service, model_image, stand_in=stand_in),
         f"User={USER}",
         f"Group={USER}",
         "ReadOnly=true",
@@ -139,10 +140,11 @@ def _address(service: InferenceService) -> str:
     return "127.0.0.1:" if service.exposure == "internal" or service.rolling_ports else ""
 
 
-def _models(service: InferenceService, model_image: str) -> str:
+def _models(service: InferenceService, model_image: str, *, stand_in: bool) -> str:
     if service.model_image:
         return f"Mount=type=image,source={model_image},destination={MODELS_IN_CONTAINER},subpath={MODELS_IN_IMAGE}"
-    return f"Volume={repository_path(service.name)}:{MODELS_IN_CONTAINER}:ro"
+    repository = staged_path(service.name) if stand_in else repository_path(service.name)
+    return f"Volume={repository}:{MODELS_IN_CONTAINER}:ro"
 
 
 def _wait_command(service: InferenceService, port: int) -> str:

@@ -105,6 +105,10 @@ def test_a_service_with_two_ports_is_behind_a_proxy_and_has_a_stand_in():
         "file-type-next.service",
     )
     assert "ContainerName=file-type-next" in text
+    # Nothing that a start of the service would find is another while its stand-in is tried.
+    assert unit["stand_in"]["folder"] == "/var/lib/edgewright/models-next/file-type"
+    assert "Volume=/var/lib/edgewright/models-next/file-type:/models:ro" in text
+    assert "Volume=/var/lib/edgewright/models/file-type:/models:ro" in unit["text"]
     assert "PublishPort=127.0.0.1:18081:8080" in text
     assert "CollectMode=inactive-or-failed" in text
     assert "[Install]" not in text
