@@ -187,6 +187,15 @@ def test_a_certificate_that_cannot_stay_is_made_anew_and_served(host: Any, begin
     assert ask(host, "https://10.0.2.15/first/")["path"] == "/"
 
 
+def test_a_certificate_that_was_written_and_not_taken_over_is_served_after_the_next_look(host: Any) -> None:
+    before = served(host)
+    # As if the program had been killed between the two.
+    host.check_output(f"cp -p {TLS} /srv/tls.pem && rm {TLS} && /usr/lib/edgewright/ingress-certificate --starting")
+    assert served(host) == before
+    host.check_output("systemctl start edgewright-ingress-certificate.service")
+    soon(host, before)
+
+
 def test_half_a_file_is_mended_when_the_ingress_starts(host: Any) -> None:
     host.check_output(f"truncate -s 200 {TLS}")
     host.check_output("systemctl restart edgewright-ingress")
