@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
 _ASIDE: Final = "replaced-by-restore-"
 _WORK: Final = ".restore.partial"
+UNFINISHED: Final = "restore-unfinished"
+"""File beside the disks while they are neither what the machine had nor the backup's; then it must not start."""
 _KEPT: Final = 2
 
 
@@ -158,15 +160,21 @@ class MachinePlaces:
             backup: what its manifest says.
             keep: whether what was there is kept.
 
+        A mark stays from the first rename until all is done, whatever ends this before; and on a machine that lacks
+        a disk, from the beginning. Another restore goes on from there.
+
         Returns:
             The folder of what was there.
 
         Raises:
             EdgeError: an image cannot be read, or there is no room.
         """
-        work = self._home / _WORK
+        work, mark = self._home / _WORK, self._home / UNFINISHED
         _remove(work)
         make_passable(self._home)
+        marked = mark.exists()
+        if not all(place.path.exists() for place in self.disks):
+            _mark(mark, folder)
         work.mkdir(mode=0o700)
         try:
             for number, (disk, place) in enumerate(zip(backup.disks, self.disks, strict=True)):
@@ -178,11 +186,15 @@ class MachinePlaces:
                 make_passable(target.parent)
             # It may have been started meanwhile.
             self.check_off()
-            aside = self._move_away()
-            for made, target in ready.items():
-                made.rename(target)
-            for touched in {target.parent for target in ready.values()}:
-                flush(touched)
+            _mark(mark, folder)
+            marked = True
+            aside = self._exchange(ready)
+            mark.unlink()
+            flush(self._home)
+        except BaseException:
+            if not marked:
+                mark.unlink(missing_ok=True)
+            raise
         finally:
             for half_made in (work, *map(_beside, filter(None, (self._nvram, self._tpm)))):
                 _remove(half_made)
@@ -200,6 +212,15 @@ class MachinePlaces:
         target.chmod(0o600)
         os.chown(target, place.owner, place.owner)
         flush(target)
+
+    def _exchange(self, ready: dict[Path, Path]) -> Path | None:
+        """Move away what is there, and what was made to its place; returns the folder of what was there."""
+        aside = self._move_away()
+        for made, target in ready.items():
+            made.rename(target)
+        for touched in {self._home, *filter(None, [aside]), *(target.parent for target in ready.values())}:
+            flush(touched)
+        return aside
 
     def _move_away(self) -> Path | None:
         there = {place.path: f"disk{number}{place.path.suffix}" for number, place in enumerate(self.disks)}
@@ -240,6 +261,13 @@ class MachinePlaces:
             flush(made)
             ready[made] = self._tpm
         return ready
+
+
+def _mark(mark: Path, backup: Path) -> None:
+    mark.write_text(f"a restore of {backup.name} was cut off; run playbooks/restore_vm.yml again\n", encoding="utf-8")
+    mark.chmod(0o644)
+    flush(mark)
+    flush(mark.parent)
 
 
 def _beside(path: Path) -> Path:

@@ -44,6 +44,23 @@ def run_tasks(tmp_path):
     return run
 
 
+def test_a_machine_whose_restore_was_cut_off_gets_no_first_content(run_tasks, tmp_path):
+    for name in ("till", "office"):
+        (tmp_path / "machines" / name).mkdir(parents=True)
+    where = {"__virtual_machines_home": str(tmp_path / "machines"), "machines": ["till", "office"]}
+    assert run_tasks("unfinished.yml", **where).returncode == 0
+    (tmp_path / "machines" / "office" / "restore-unfinished").touch()
+    refused = run_tasks("unfinished.yml", **where)
+    assert refused.returncode != 0
+    assert (
+        "office: a restore was cut off while it exchanged the disks. Run playbooks/restore_vm.yml again"
+        in refused.stdout
+    )
+    for name in ("disks.yml", "volumes.yml"):
+        first = yaml.safe_load((ROLE / "tasks" / name).read_text())[0]
+        assert first["ansible.builtin.include_tasks"] == "unfinished.yml"
+
+
 def test_a_run_that_is_cut_off_before_it_resized_a_disk_leaves_none(run_tasks, tmp_path):
     disk = {"path": str(tmp_path / "disk0.img"), "source": SOURCE, "format": "raw", "size": 3 * MIB}
     program = tmp_path / "bin" / "qemu-img"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import subprocess
+from pathlib import Path
 
 import pytest
 from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError
@@ -74,6 +75,43 @@ def test_what_cannot_be_made_leaves_the_machine_as_it_was(backup, machine, tmp_p
         machine.put_back(folder, told, keep=True)
     assert {name: files(tmp_path / name) for name in ("till", "nvram", "swtpm")} == before
     assert [path.name for path in (tmp_path / "till").iterdir()] == ["disk0.img"]
+
+
+def test_a_restore_that_is_cut_off_between_its_renames_leaves_a_mark_until_another_is_done(
+    backup, machine, tmp_path, monkeypatch
+):
+    mark = tmp_path / "till" / "restore-unfinished"
+
+    def cut(*_):
+        assert mark.exists()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "rename", cut)
+        with pytest.raises(KeyboardInterrupt):
+            machine.put_back(*backup, keep=True)
+    assert not (tmp_path / "till" / "disk0.img").exists()
+    assert mark.read_text() == "a restore of backup was cut off; run playbooks/restore_vm.yml again\n"
+    # One that fails before it moves anything has not mended it either.
+    image = (backup[0] / "disk0.qcow2").read_bytes()
+    (backup[0] / "disk0.qcow2").write_bytes(b"no image")
+    with pytest.raises(EdgeError):
+        machine.put_back(*backup, keep=True)
+    assert mark.exists()
+    (backup[0] / "disk0.qcow2").write_bytes(image)
+    machine.put_back(*backup, keep=True)
+    assert (tmp_path / "till" / "disk0.img").read_bytes() == b"A" * MIB
+    assert not mark.exists()
+
+
+@pytest.mark.parametrize("blank", [True, False])
+def test_a_restore_that_fails_before_it_moves_anything_leaves_no_mark(backup, machine, tmp_path, blank):
+    if blank:
+        (tmp_path / "till" / "disk0.img").unlink()
+    (backup[0] / "disk0.qcow2").write_bytes(b"no image")
+    with pytest.raises(EdgeError):
+        machine.put_back(*backup, keep=True)
+    assert not (tmp_path / "till" / "restore-unfinished").exists()
 
 
 def test_an_image_that_cannot_be_read_leaves_the_machine_as_it_was(backup, machine, tmp_path):
