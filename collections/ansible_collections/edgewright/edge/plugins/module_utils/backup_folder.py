@@ -109,6 +109,18 @@ class BackupFolder:
         names = machine_backup.backups_of([*present, self.path.name], self._planned.site, self._planned.machine)
         return [self._directory / name for name in backup_members.superfluous(names, keep, made=self.path.name)]
 
+    def take_back(self) -> None:
+        """Own all backups of the machine: a playbook that was killed while it fetched one has left it to its user."""
+        owner, group = os.geteuid(), os.getegid()
+        names = machine_backup.backups_of(
+            [path.name for path in self._directory.iterdir()], self._planned.site, self._planned.machine
+        )
+        for name in names:
+            # The folder first: whoever has it could put a link in a file's place.
+            for path in (self._directory / name, *sorted((self._directory / name).rglob("*"))):
+                if path.lstat().st_uid != owner:
+                    os.chown(path, owner, group, follow_symlinks=False)
+
     @contextmanager
     def alone(self) -> Iterator[None]:
         """Keep other runs for the same machine out; what they have left half made is gone then.

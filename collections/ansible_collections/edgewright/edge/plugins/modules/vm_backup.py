@@ -199,19 +199,17 @@ def make(module: AnsibleModule) -> dict[str, Any]:
     )
     folder = BackupFolder(Path(parameters["directory"]), planned)
     folder.check(machine.space(compress=parameters["compress"]), by_qemu=machine.running)
-    told: dict[str, Any] = {
-        "backup": str(folder.path),
-        "created": created,
-        "consistency": planned.consistency,
-        "removed": [str(path) for path in folder.superfluous(keep)],
-    }
+    told: dict[str, Any] = {"backup": str(folder.path), "created": created, "consistency": planned.consistency}
     if module.check_mode:
-        return told
+        return told | {"removed": [str(path) for path in folder.superfluous(keep)]}
     with folder.alone():
+        folder.take_back()
         machine.abandon(folder.path.parent)
         with folder.being_made() as work:
             count, why = machine.copy(work, compress=parameters["compress"])
             made = folder.finish(machine.consistency_made(count))
+        # Only now: until it was alone, another run may have removed some of them.
+        told["removed"] = [str(path) for path in folder.superfluous(keep)]
         folder.remove(told["removed"])
     files = sorted(path for path in folder.path.rglob("*") if path.is_file())
     return told | {

@@ -162,6 +162,32 @@ def test_old_backups_go_and_the_newest_stay(back_up, tmp_path):
     assert folder_of(tmp_path) == sorted(["shop-till-2-20200101T000000Z", Path(told["backup"]).name])
 
 
+def test_which_old_backups_go_is_known_when_no_other_run_is_under_way(back_up, tmp_path, monkeypatch):
+    old = Path(back_up()["backup"])
+    alone = vm_backup.BackupFolder.alone
+
+    def later(folder):
+        # Another run has ended in between, and removed the same backup.
+        shutil.rmtree(old)
+        return alone(folder)
+
+    monkeypatch.setattr(vm_backup.BackupFolder, "alone", later)
+    time.sleep(1.1)
+    told = back_up(keep=1)
+    assert "msg" not in told
+    assert told["removed"] == []
+    assert folder_of(tmp_path) == [Path(told["backup"]).name]
+
+
+def test_a_backup_that_was_left_to_the_user_who_fetched_it_is_taken_back(back_up):
+    old = Path(back_up()["backup"])
+    for path in (old, *old.iterdir()):
+        os.chown(path, 1000, 1000)
+    time.sleep(1.1)
+    back_up()
+    assert {path.stat().st_uid for path in (old, *old.iterdir())} == {os.geteuid()}
+
+
 def test_remains_of_a_run_that_was_cut_short_are_gone_and_never_count(back_up, tmp_path):
     half = tmp_path / "backups/.shop-till-20260101T000000Z.partial"
     half.mkdir(parents=True)
