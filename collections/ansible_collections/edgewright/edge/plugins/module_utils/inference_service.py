@@ -84,7 +84,7 @@ class InferenceService:
         exposure: ``node``, or ``internal`` for a port that only the node itself, or only the cluster, can reach.
         container_port: TCP port the server listens on.
         arguments: of the image's entry point.
-        environment: variables of the server.
+        environment: variables of the server; no secrets, for everybody on the node can read them.
         resources: limits.
         accelerator: what it computes with besides processors.
         probes: how it is asked for its health.

@@ -83,6 +83,13 @@ def seen(tmp_path_factory):
     return {name: json.loads((folder / f"{name}.json").read_text()) for name in NODES}
 
 
+def test_it_is_said_that_nothing_of_a_service_is_secret_and_nothing_pretends_that_it_is():
+    entries = yaml.safe_load((ROLE / "meta" / "argument_specs.yml").read_text())["argument_specs"]
+    told = " ".join(entries["main"]["options"]["edge_inference_services"]["description"])
+    assert "Nothing in it may be a secret, C(environment) and C(arguments) neither." in told
+    assert [path.name for path in (ROLE / "tasks").iterdir() if "no_log" in path.read_text()] == []
+
+
 def names(units):
     return [unit["name"] for unit in units]
 
