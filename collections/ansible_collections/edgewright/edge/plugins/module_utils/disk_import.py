@@ -22,7 +22,7 @@ from ansible_collections.edgewright.edge.plugins.module_utils.vm_manifest import
 from ansible_collections.edgewright.edge.plugins.module_utils.vm_source import Content, source_image
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from ansible_collections.edgewright.edge.plugins.module_utils.qemu_image import SourceImage
@@ -34,6 +34,8 @@ _CHUNK: Final = 4 * MIB
 # What an image may be larger than the disk in it: its tables and headers, and markers of compressed grains.
 _OVERHEAD: Final = 64 * MIB
 _SPARE: Final = 64 * MIB
+# A qcow2 image has 8 bytes of tables and 2 of reference counts for each cluster of 64 KiB.
+_TABLES: Final = 64 * 1024 // 16
 _FLUSH_EVERY: Final = 0.2
 
 
@@ -98,8 +100,15 @@ class DiskImport:
             )
         return dict(stamp)
 
+    def most_space(self) -> int | None:
+        """Return how many bytes making it takes however full it is; ``None`` where its capacity is not known."""
+        capacity = self.content.disk.capacity
+        if self.content.plain and self.content.pieces:
+            return None if capacity is None else capacity + capacity // _TABLES + _OVERHEAD
+        return self.space()
+
     def space(self) -> int:
-        """Return how many bytes making it takes at most, and what stays.
+        """Return how many bytes making it takes with what is in it; QEMU reads all tables of the source for that.
 
         Raises:
             EdgeError: the source cannot be read.
@@ -303,13 +312,17 @@ def free_space(folder: Path) -> int:
     return state.f_bavail * state.f_frsize
 
 
-def enough_space(needed: int, folder: Path) -> None:
-    """Check that there is room.
+def enough_space(disks: Sequence[DiskImport], folder: Path) -> None:
+    """Check that there is room for disks in a folder.
 
     Raises:
-        EdgeError: there is not.
+        EdgeError: there is not, or a source cannot be read.
     """
     free = free_space(folder)
+    most = [disk.most_space() for disk in disks]
+    if None not in most and sum(filter(None, most)) + _SPARE <= free:
+        return
+    needed = sum(disk.space() for disk in disks)
     if needed + _SPARE > free:
         raise EdgeError(
             Problem(

@@ -155,7 +155,8 @@ class MachineImport:
                     disk.discard()  # what an interrupted run has left
                     continue
                 disk.assemble()
-                self._look(number)
+                if not disk.content.plain:  # else it was looked at before
+                    self._look(number)
                 waiting.append(disk)
                 disk.convert(self._sizes[number] or 0, partial(tell, disk.target.name))
                 if not self._inject:
@@ -201,7 +202,7 @@ class MachineImport:
         self._contents: DiskContents | None = None
         self._stamps: list[dict[str, Any] | None] = []
         self._sizes: list[int | None] = []
-        needed = 0
+        making: list[DiskImport] = []
         for number, disk in enumerate(self._disks):
             stamp: dict[str, Any] | None = None
             with problems.collecting():
@@ -210,9 +211,9 @@ class MachineImport:
             self._sizes.append(stamp["size"] if stamp else disk.content.disk.capacity)
             with problems.collecting():
                 self._look(number)
-                needed += 0 if stamp else disk.space()
+                making += [] if stamp else [disk]
         with problems.collecting():
-            enough_space(needed, self._folder)
+            enough_space(making, self._folder)
         problems.raise_if_any()
 
     def _look(self, number: int) -> None:
