@@ -50,6 +50,8 @@ def play(
     command = ["ansible-playbook", "-vvv", "--diff", "-i", str(SCENARIO / "inventory"), "-e", f"@{changed}"]
     environment = {
         **os.environ,
+        # Who looks for a secret looks at all that Ansible itself says of the way to a node (molecule/strategy).
+        **({"ANSIBLE_STRATEGY": "linear"} if secret else {}),
         "ANSIBLE_CONFIG": str(SCENARIO / "ansible.cfg"),
         "ANSIBLE_COLLECTIONS_PATH": f"{PROJECT}/collections:{PROJECT}/build/molecule/collections",
         "ANSIBLE_NOCOLOR": "1",

@@ -260,7 +260,7 @@ def test_machine_of_a_cluster_that_is_off_is_copied_and_put_back(host: Any, copi
     """The places that KubeVirt's volumes have; nothing of KubeVirt is needed for it, as the machine is off."""
     name = next(iter(yaml.safe_load((controller.INVENTORY / "ansible_inventory.yml").read_text())["all"]["hosts"]))
     inventory = controller.SCENARIO / "cluster.yml"
-    variables = {"ansible_connection": "community.docker.docker", "ansible_python_interpreter": "/usr/bin/python3"}
+    variables = {"ansible_connection": "docker", "ansible_python_interpreter": "/usr/bin/python3"}
     inventory.write_text(yaml.safe_dump({"k3s_server": {"hosts": {name: variables}}}))
     machine = {"name": "mill", "memory": "64MiB", "run_policy": "halted"}
     site: dict[str, Any] = {
