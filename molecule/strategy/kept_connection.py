@@ -21,6 +21,6 @@ class StrategyModule(StrategyMixin, Linear):  # type: ignore[misc]  # neither ha
 
     def run(self, iterator: Any, play_context: Any, result: int = 0) -> int:
         """Run a play."""
-        if iterator._play.hosts == ["localhost"]:  # noqa: SLF001 - strategies have no other way to the play
+        if list(iterator.host_states) == ["localhost"]:
             return int(Linear.run(self, iterator, play_context))
         return int(super().run(iterator, play_context, result))

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from ansible_collections.edgewright.edge.plugins.module_utils import backup_members, machine_backup
 from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError, Problem, Problems
+from ansible_collections.edgewright.edge.plugins.module_utils.medium import flush
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -181,12 +182,3 @@ class BackupFolder:
             [name[1 : -len(_PARTIAL)] for name in names], self._planned.site, self._planned.machine
         )
         return [names[f".{name}{_PARTIAL}"] for name in known]
-
-
-def flush(path: Path) -> None:
-    """Bring a file or a folder to its medium."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

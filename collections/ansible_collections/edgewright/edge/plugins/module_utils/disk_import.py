@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ansible_collections.edgewright.edge.plugins.module_utils import qemu_image
 from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError, Problem, Problems
 from ansible_collections.edgewright.edge.plugins.module_utils.gzip_stream import decompressed
+from ansible_collections.edgewright.edge.plugins.module_utils.medium import flush
 from ansible_collections.edgewright.edge.plugins.module_utils.quantity import MIB, bytes_text
 from ansible_collections.edgewright.edge.plugins.module_utils.vm_manifest import Digest, mismatch
 from ansible_collections.edgewright.edge.plugins.module_utils.vm_source import Content, source_image
@@ -211,7 +212,8 @@ class DiskImport:
         """Give the converted disk its name, once it is on the medium, and return its stamp."""
         # The old stamp goes first: there is never one beside a disk that it is not of.
         self.stamp.unlink(missing_ok=True)
-        _sync(self.partial)
+        flush(self.partial.parent)
+        flush(self.partial)
         self.partial.replace(self.target)
         _write(self.stamp, json.dumps(self._made, indent=2) + "\n")
         return self._made
@@ -288,13 +290,13 @@ def _flushing(path: Path) -> Iterator[None]:
     done = threading.Event()
     descriptor = os.open(path, os.O_RDONLY)
 
-    def flush() -> None:
+    def keep_flushing() -> None:
         # What fails here fails again when the finished disk is synced, and is told then.
         with suppress(OSError):
             while not done.wait(_FLUSH_EVERY):
                 os.fdatasync(descriptor)
 
-    thread = threading.Thread(target=flush, daemon=True)
+    thread = threading.Thread(target=keep_flushing, daemon=True)
     thread.start()
     try:
         yield
@@ -364,18 +366,9 @@ def _same(piece: Piece, file: dict[str, Any]) -> bool:
     return bool(digest.hexdigest() == file["sha256"])
 
 
-def _sync(path: Path) -> None:
-    for each in (path, path.parent):
-        descriptor = os.open(each, os.O_RDONLY)
-        try:
-            os.fsync(descriptor)
-        finally:
-            os.close(descriptor)
-
-
 def _write(path: Path, text: str) -> None:
     temporary = path.with_name(f".{path.name}.partial")
     temporary.write_text(text, encoding="utf-8")
-    _sync(temporary)
+    flush(temporary)
     temporary.replace(path)
-    _sync(path)
+    flush(path.parent)

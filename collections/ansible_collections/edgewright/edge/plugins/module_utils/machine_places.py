@@ -10,13 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from ansible_collections.edgewright.edge.plugins.module_utils import backup_members, machine_backup, qemu_image
-from ansible_collections.edgewright.edge.plugins.module_utils.backup_folder import flush, make_passable
+from ansible_collections.edgewright.edge.plugins.module_utils.backup_folder import make_passable
 from ansible_collections.edgewright.edge.plugins.module_utils.errors import Problems
 from ansible_collections.edgewright.edge.plugins.module_utils.libvirt_backup import (
     NVRAM_FOLDER,
     TPM_STATE,
     domain_parts,
 )
+from ansible_collections.edgewright.edge.plugins.module_utils.medium import flush
 from ansible_collections.edgewright.edge.plugins.module_utils.qemu_image import SourceImage
 from ansible_collections.edgewright.edge.plugins.module_utils.quantity import MIB
 

@@ -77,6 +77,7 @@ from pathlib import Path
 from typing import Final
 
 from ansible.module_utils.basic import AnsibleModule
+from ansible_collections.edgewright.edge.plugins.module_utils.medium import flush
 
 ARGUMENTS = {
     "path": {"type": "path", "required": True},
@@ -109,26 +110,17 @@ def prepare(path: Path, staged: Path, keep: list[str]) -> list[str]:
 
 def exchange(path: Path, staged: Path) -> None:
     """Let two folders change places, so that whatever moment the power goes at, each name leads to one of them."""
-    for folder, _, names in os.walk(staged):
-        for name in names:
-            _sync(os.path.join(folder, name))  # noqa: PTH118 (os.walk gives text)
-        _sync(folder)
+    for each in (*staged.rglob("*"), staged):
+        if not each.is_symlink():
+            flush(each)
     path.mkdir(mode=0o755, parents=True, exist_ok=True)
     library = ctypes.CDLL(None, use_errno=True)
     one, other = os.fsencode(staged), os.fsencode(path)
     if library.renameat2(_AT_FDCWD, one, _AT_FDCWD, other, _RENAME_EXCHANGE):
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number), str(path))
-    _sync(staged.parent)
-    _sync(path.parent)
-
-
-def _sync(path: str | Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    flush(staged.parent)
+    flush(path.parent)
 
 
 def main() -> None:

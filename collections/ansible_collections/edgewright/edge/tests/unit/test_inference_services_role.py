@@ -43,7 +43,7 @@ def learned(service, *, there=(), written=(), compared=(), differing=()):
 def behind_its_proxy(service):
     """Return what is found on a node that has this service behind just this proxy."""
     (unit,) = quadlets([service], "demo", "0.1.0")
-    digest = hashlib.sha1((MARKER + unit["proxy"]).encode()).hexdigest()  # noqa: S324 (as find gives it)
+    digest = hashlib.sha1((MARKER + unit["proxy"]).encode(), usedforsecurity=False).hexdigest()
     return [{"path": QUADLET, "checksum": "0" * 40}, {"path": PROXY, "checksum": digest}]
 
 
