@@ -10,6 +10,7 @@ from bench.figures import Row
 from edgewright.cli import verb_parser
 from edgewright.machine import Machine
 from edgewright.question import FileTypeModel, ask
+from edgewright.site_emulator import emulator_of
 from edgewright.tools import qemu
 from edgewright.verbs import boot as boot_verb
 
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
     from bench.mkosi import Mkosi
     from bench.workplace import Workplace
+    from edgewright.tools.emulator import Emulator
 
 _LOGIN = r"login: "
 _TIMEOUT = 600.0  # seconds
@@ -32,11 +34,12 @@ def boot(place: Workplace, mkosi: Mkosi) -> list[Row]:
     node = place.site.hosts[0]
     words = ["-i", str(place.inventory), "--no-network", "--accel", "tcg"]
     shape = boot_verb.hardware(verb_parser("boot", boot_verb).parse_args(words), node.variables)
+    program = emulator_of(place.inventory / "site.lock.yml", place.user_cache, place.reporter)
     with place.reporter.step("Edgewright's image boots"):
-        login, answer = _boot(place.image, shape, place.folder / "edgewright.console.log", _question(place))
+        login, answer = _boot(place.image, program, shape, place.folder / "edgewright.console.log", _question(place))
     bare = qemu.Hardware(memory=shape.memory, cpus=shape.cpus, link=qemu.Link(isolated=True))
     with place.reporter.step("mkosi's image boots"):
-        theirs, _ = _boot(mkosi.image, bare, place.folder / "mkosi.console.log", None)
+        theirs, _ = _boot(mkosi.image, program, bare, place.folder / "mkosi.console.log", None)
     return [
         Row(
             "Boot to login prompt",
@@ -66,7 +69,11 @@ def _question(place: Workplace) -> Callable[[Machine], Any]:
 
 
 def _boot(
-    image: Path, shape: qemu.Hardware, console: Path, question: Callable[[Machine], Any] | None
+    image: Path,
+    program: Emulator,
+    shape: qemu.Hardware,
+    console: Path,
+    question: Callable[[Machine], Any] | None,
 ) -> tuple[float, float]:
     """Return the seconds from power-on to the login prompt, and to the first answer (0 without a question).
 
@@ -75,7 +82,7 @@ def _boot(
         TimeoutError: no answer.
     """
     console.unlink(missing_ok=True)
-    with Machine(image, shape, accelerator="tcg", console=console) as machine:
+    with Machine(image, shape, accelerator="tcg", console=console, program=program) as machine:
         machine.start()
         machine.wait_for_console(_LOGIN, _TIMEOUT)
         login = time.monotonic() - machine.started_at

@@ -16,10 +16,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from edgewright.tools import qemu
+from edgewright.tools import emulator
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from edgewright.tools.emulator import Emulator
 
 # A kernel without any root file system panics with this text once its own set-up has been done (init/do_mounts.c).
 _REACHED_THE_END = b"Unable to mount root fs"
@@ -36,13 +38,16 @@ class Verdict:
     reason: str
 
 
-def choose(wanted: Literal["auto", "kvm", "tcg"], *, kernel: Path | None, memory: Path) -> Verdict:
+def choose(
+    wanted: Literal["auto", "kvm", "tcg"], *, kernel: Path | None, memory: Path, program: Emulator | None = None
+) -> Verdict:
     """Choose an accelerator.
 
     Args:
         wanted: ``auto`` asks the machine; the others are taken as they are.
         kernel: a bootable Linux kernel (bzImage), best the image's own; without one KVM is not trusted.
         memory: JSON file that keeps earlier answers; a damaged one is asked anew.
+        program: the QEMU to ask; without it, this machine's own.
     """
     if wanted != "auto":
         return Verdict(wanted, "asked for")
@@ -53,8 +58,8 @@ def choose(wanted: Literal["auto", "kvm", "tcg"], *, kernel: Path | None, memory
         return Verdict(
             "tcg", "/dev/kvm may not be used by this user; add yourself to the group kvm for a faster machine"
         )
-    program = qemu.find_program(qemu.PROGRAM, "qemu-system-x86")
-    key = hashlib.sha256("\n".join((platform.release(), qemu.version(program), _processor())).encode()).hexdigest()
+    program = program or emulator.installed()
+    key = hashlib.sha256(f"{platform.release()}\n{program.version()}\n{_processor()}".encode()).hexdigest()
     answers = _load(memory)
     if key not in answers:
         if kernel is None:
@@ -66,11 +71,11 @@ def choose(wanted: Literal["auto", "kvm", "tcg"], *, kernel: Path | None, memory
     return Verdict("tcg", "KVM is offered here, but a Linux kernel does not boot with it")
 
 
-def probe(program: str, kernel: Path, accelerator: Name, *, patience: float = _PATIENCE) -> bool:
+def probe(program: Emulator, kernel: Path, accelerator: Name, *, patience: float = _PATIENCE) -> bool:
     """Boot ``kernel`` without a root file system and tell whether it got as far as looking for one."""
     cpu = "host" if accelerator == "kvm" else "max"
     command = [
-        program,
+        *program.words,
         "-nodefaults",
         "-no-user-config",
         "-display",

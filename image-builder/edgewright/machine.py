@@ -15,12 +15,14 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 
 from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError, Problem
 
-from edgewright.tools import qemu
+from edgewright.tools import emulator, qemu
 from edgewright.tools.process import ToolError
 from edgewright.tools.qmp import Qmp, QmpError
 
 if TYPE_CHECKING:
     from types import TracebackType
+
+    from edgewright.tools.emulator import Emulator
 
 _POLL = 0.05  # seconds
 
@@ -53,6 +55,7 @@ class Machine:
         console: file that gets the serial console's text, appended.
         disk_size: bytes, to give a new disk more room than the image; 0 keeps the image's size.
         terminal: join the serial console to this process's terminal.
+        program: the QEMU to run; without it, this machine's own.
 
     Raises:
         EdgeError: a program or the firmware is missing; the persistent disk belongs to another image.
@@ -68,6 +71,7 @@ class Machine:
         console: Path | None = None,
         disk_size: int = 0,
         terminal: bool = False,
+        program: Emulator | None = None,
     ) -> None:
         self.image = image
         self.hardware = hardware
@@ -75,7 +79,7 @@ class Machine:
         self.started_at = 0.0
         self._terminal = terminal
         self._process: subprocess.Popen[bytes] | None = None
-        self._program = qemu.find_program(qemu.PROGRAM, "qemu-system-x86")
+        self._program = program or emulator.installed()
         self._lifeline = qemu.find_program("setpriv", "util-linux")
         firmware = qemu.find_firmware()
         _check_image(image)
@@ -119,7 +123,10 @@ class Machine:
     @property
     def command(self) -> list[str]:
         """QEMU's whole command line."""
-        return [self._program, *qemu.arguments(self.hardware, self._files, self.accelerator, terminal=self._terminal)]
+        return [
+            *self._program.words,
+            *qemu.arguments(self.hardware, self._files, self.accelerator, terminal=self._terminal),
+        ]
 
     @property
     def returncode(self) -> int | None:

@@ -19,11 +19,12 @@ from urllib.parse import quote
 from ansible_collections.edgewright.edge.plugins.module_utils.image_name import ImageName
 
 from edgewright import __version__
+from edgewright.stages.emulator_tree import TREE as EMULATOR
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    from edgewright.lockfile import Artifact, Image, Lock, Package, Wheel
+    from edgewright.lockfile import Artifact, Image, Lock, Package, Tree, Wheel
 
 _IMAGE = "SPDXRef-image"
 _UNKNOWN = "NOASSERTION"
@@ -63,7 +64,8 @@ def document(contents: Contents) -> dict[str, Any]:
         for name, digest in sorted(made.items()):
             packages.append(_package(_ref(kind, name), name, contents.version, digest, purpose=purpose))
             relations.append((_IMAGE, "CONTAINS", _ref(kind, name)))
-    packages += [_debian(package, lock) for _, package in sorted(lock.packages.items())]
+    accounted = {package for tree in _trees(lock).values() for package in tree.packages}
+    packages += [_debian(lock.packages[name], lock) for name in sorted(accounted)]
     wheels = {(wheel.name, wheel.version): wheel for made in lock.containers.values() for wheel in made.wheels}
     packages += [_wheel(wheel) for _, wheel in sorted(wheels.items())]
     packages += [_artifact(artifact) for _, artifact in sorted(lock.artifacts.items())]
@@ -93,9 +95,14 @@ def to_json(contents: Contents) -> str:
     return json.dumps(document(contents), indent=1, ensure_ascii=False) + "\n"
 
 
+def _trees(lock: Lock) -> dict[str, Tree]:
+    """Return what the image is made of or with; what boots it where it was built is neither."""
+    return {name: tree for name, tree in lock.trees.items() if name != EMULATOR}
+
+
 def _relations(contents: Contents) -> Iterator[tuple[str, str, str]]:
     """Yield what contains what. A tree is what a container, a guest, the node, or the building itself was made with."""
-    for name, tree in contents.lock.trees.items():
+    for name, tree in _trees(contents.lock).items():
         kind, _, rest = name.partition("-")
         made = {"container": contents.containers, "guest": contents.guests}.get(kind, {})
         whole = _ref(kind, rest) if rest in made else ""

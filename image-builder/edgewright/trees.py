@@ -85,8 +85,9 @@ def _has_ingress(site: Site) -> bool:
 def package_trees(site: Site) -> dict[str, list[str]]:
     """Return, for each tree that the site's image needs, the sorted Debian package names it asks for.
 
-    ``tools``: the programs the builder runs, with those that the site's guest recipes need; ``node``: the root of the
-    node; ``container-<name>``: the root of a container image made here.
+    ``tools``: the programs the builder runs, with those that the site's guest recipes need; ``emulator``: what boots
+    the image where it was built; ``node``: the root of the node; ``container-<name>``: the root of a container image
+    made here.
 
     Raises:
         EdgeError: a recipe or a role's package list is not there or not a list.
@@ -103,7 +104,7 @@ def package_trees(site: Site) -> dict[str, list[str]]:
         path = collection_dir() / "roles" / "ingress" / "vars" / "packages.yml"
         kind = "proxy" if runtime == "podman" else "certificate"
         node |= set(_list(path, f"__ingress_{kind}_packages"))
-    trees = {"tools": _list(lists, "tools"), "node": sorted(node)}
+    trees = {name: _list(lists, name) for name in ("tools", "emulator")} | {"node": sorted(node)}
     for name in recipes(site, "guests"):
         trees["tools"] += _list(guests_dir() / name / "guest.yml", "packages")
     for name in recipes(site, "containers"):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 from edgewright.repository import local_repository
 from edgewright.tools.sandbox import as_root
@@ -50,6 +50,7 @@ def make_tree(
     scratch: Path,
     log: Path,
     hooks: Sequence[str] = (),
+    variant: Literal["essential", "extract"] = "essential",
 ) -> None:
     """Unpack and configure the packages of a locked tree into the new folder ``destination``.
 
@@ -65,6 +66,7 @@ def make_tree(
         scratch: an empty folder for the package repository and temporary files.
         log: takes what the programs say.
         hooks: commands for ``--customize-hook``; ``$1`` is the tree.
+        variant: mmdebstrap's; ``extract`` only unpacks what is asked for and what that depends on.
 
     Raises:
         EdgeError: the tree is not locked or not fetched.
@@ -89,7 +91,7 @@ def make_tree(
         "INITRD=No",
         "mmdebstrap",
         "--mode=root",
-        "--variant=essential",
+        f"--variant={variant}",
         "--skip=check/qemu",
         f"--include={','.join(asked)}",
         *options,

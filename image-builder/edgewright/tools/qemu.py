@@ -1,7 +1,7 @@
 """QEMU x86_64 with UEFI firmware: the virtual hardware that a node image is booted on, as a command line.
 
-Everything here is plain data and pure functions, but for finding the programs and making the disk. The running machine
-is ``edgewright.machine``. Options are those of QEMU 7.2 (Debian 12) and later.
+Everything here is plain data and pure functions, but for finding the programs and making the disk. QEMU as a program is
+``tools.emulator``, the running machine ``edgewright.machine``. Options are those of QEMU 7.2 (Debian 12) and later.
 """
 
 from __future__ import annotations
@@ -23,7 +23,6 @@ from edgewright.tools.process import run
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-PROGRAM = "qemu-system-x86_64"
 GIB = 1024**3
 
 # Both names exist in Debian 12 and 13; the 2 MiB variant is gone from later releases, and from Ubuntu 24.04.
@@ -162,11 +161,6 @@ def find_firmware() -> Firmware:
     raise EdgeError(
         Problem("", "UEFI firmware for virtual machines is missing", "", tried, "Install it: sudo apt install ovmf.")
     )
-
-
-def version(program: str) -> str:
-    """Return the version line of a QEMU program, for the log and for keys of what depends on it."""
-    return run([program, "--version"]).decode().splitlines()[0]
 
 
 def choose_ports(forwards: Sequence[Forward]) -> tuple[Forward, ...]:

@@ -14,11 +14,15 @@ from edgewright.exits import ExitCode
 from edgewright.machine import Machine, MachineError
 from edgewright.paths import Cache, project_root
 from edgewright.reporter import Reporter, duration
+from edgewright.site_emulator import emulator_of
 from edgewright.stages.stage import scratch_folder
 from edgewright.tools import qemu
 
 if TYPE_CHECKING:
     import argparse
+
+    from edgewright.site import Site
+    from edgewright.tools.emulator import Emulator
 
 HELP = (
     "Boot a built image in QEMU. The image itself is never written; without --persistent all changes are thrown away."
@@ -85,10 +89,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace, reporter: Reporter) -> int:
     """Boot, show where things are, wait until the machine is off."""
-    image, variables = _image_and_host(options)
+    image, site, variables = _image_and_host(options)
     secrets = _secrets(options)
     shape = hardware(options, variables)
-    verdict = choose_accelerator(options.accel, image, Cache(options.cache), reporter)
+    program = emulator_of(site.lock_path if site else None, Cache(options.cache), reporter)
+    verdict = choose_accelerator(options.accel, image, program, Cache(options.cache), reporter)
     terminal = sys.stdin.isatty() and sys.stdout.isatty() and not options.json
     with contextlib.ExitStack() as stack:
         disk = options.persistent
@@ -103,6 +108,7 @@ def run(options: argparse.Namespace, reporter: Reporter) -> int:
                 console=options.console,
                 disk_size=virtual_node.parse_size(options.disk_size, "--disk-size") if options.disk_size else 0,
                 terminal=terminal,
+                program=program,
             )
         )
         if secrets:
@@ -136,22 +142,24 @@ def _secrets(options: argparse.Namespace) -> site_seed.SiteSeed | None:
     return site_seed.SiteSeed.read(options.seed)
 
 
-def choose_accelerator(wanted: Any, image: Path, cache: Cache, reporter: Reporter) -> accelerator.Verdict:
+def choose_accelerator(
+    wanted: Any, image: Path, program: Emulator, cache: Cache, reporter: Reporter
+) -> accelerator.Verdict:
     """Choose the accelerator, with the image's own kernel as the proof; the answer is kept in the cache folder."""
     with accelerator.probe_kernel(image, cache.tmp) as kernel:
-        verdict = accelerator.choose(wanted, kernel=kernel, memory=cache.root / "accelerators.json")
+        verdict = accelerator.choose(wanted, kernel=kernel, memory=cache.root / "accelerators.json", program=program)
     reporter.detail(f"accelerator {verdict.name}: {verdict.reason}")
     return verdict
 
 
-def _image_and_host(options: argparse.Namespace) -> tuple[Path, dict[str, Any]]:
-    """Return the image and the variables of the host to be; without an inventory there are none."""
+def _image_and_host(options: argparse.Namespace) -> tuple[Path, Site | None, dict[str, Any]]:
+    """Return the image, its site, and the variables of the host to be; without an inventory there are none."""
     if options.inventory is None:
         if options.image is None:
             raise EdgeError(
                 Problem("", "nothing to boot", "", "an image or an inventory", "Add -i inventories/<site>.")
             )
-        return options.image, {}
+        return options.image, None, {}
     from edgewright.site import load_site
 
     site = load_site(options.inventory, vault_password_file=options.vault_password_file)
@@ -162,11 +170,11 @@ def _image_and_host(options: argparse.Namespace) -> tuple[Path, dict[str, Any]]:
     wanted = options.node or (site.hosts[0].name if len(site.hosts) == 1 else None)
     for host in site.hosts:
         if host.name == wanted:
-            return image, host.variables
+            return image, site, host.variables
     if options.node:
         names = ", ".join(host.name for host in site.hosts)
         raise EdgeError(Problem("--node", "no such host in the inventory", repr(options.node), f"one of {names}"))
-    return image, {}
+    return image, site, {}
 
 
 def hardware(options: argparse.Namespace, variables: dict[str, Any]) -> qemu.Hardware:

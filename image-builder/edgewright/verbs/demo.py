@@ -20,6 +20,7 @@ from edgewright.paths import Cache, project_root
 from edgewright.question import FileTypeModel, ask
 from edgewright.resolve_request import request_of
 from edgewright.site import Site, load_site
+from edgewright.site_emulator import emulator_of
 from edgewright.store import Store
 from edgewright.trees import runtime_of
 from edgewright.verbs.boot import choose_accelerator, hardware
@@ -63,9 +64,10 @@ def run(options: argparse.Namespace, reporter: Reporter) -> int:
     console = image.with_suffix(".console.log")
     console.unlink(missing_ok=True)
     node = site.hosts[0]
-    verdict = choose_accelerator("auto", image, Cache(options.cache), reporter)
+    program = emulator_of(site.lock_path, Cache(options.cache), reporter)
+    verdict = choose_accelerator("auto", image, program, Cache(options.cache), reporter)
     shape = hardware(_boot_options(options, _MEMORY[runtime]), node.variables)
-    with Machine(image, shape, accelerator=verdict.name, console=console) as machine:
+    with Machine(image, shape, accelerator=verdict.name, console=console, program=program) as machine:
         reporter.info(f"Booting {image.name} as {node.name}: {verdict.name.upper()}, no network ({verdict.reason}).")
         machine.start()
         with reporter.step("Node recognises itself"):

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from pathlib import Path
     from types import TracebackType
 
+    from edgewright.tools.emulator import Emulator
+
 # Emulated, on a machine that is busy with other things too. A machine that is ready is noticed at once.
 MINUTE = 60.0
 # What only costs an emulated node time: the old till waits for a key without ever sleeping, and would have half of the
@@ -59,6 +61,7 @@ class Node:
 
     Attributes:
         image: the image, never written.
+        program: the QEMU that runs it.
         folder: takes the disk, ``disk.raw``, a sparse copy that other programs can open.
         console: the serial console's text.
         memory: in bytes.
@@ -71,6 +74,7 @@ class Node:
     folder: Path
     console: Path
     key: SshKey
+    program: Emulator
     accelerator: Literal["kvm", "tcg"]
     variables: Mapping[str, Any] = field(default_factory=dict)
     disk_bus: qemu.DiskBus = "virtio"
@@ -113,6 +117,7 @@ class Node:
             persistent=self.folder / "disk.raw",
             console=self.console,
             disk_size=self.disk_size,
+            program=self.program,
         )
 
     @property

@@ -16,13 +16,17 @@ import pytest
 from edgewright import accelerator
 from edgewright.lockfile import Lock
 from edgewright.paths import Cache, default_cache, project_root
+from edgewright.reporter import Reporter
 from edgewright.site import Site, load_site
+from edgewright.site_emulator import emulator_of
 from edgewright.store import Store
 
 from .booted_node import Node, SshKey
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
+
+    from edgewright.tools.emulator import Emulator
 
 _NEEDS_NETWORK = 3  # docs: exit codes of the command line
 _HERE = Path(__file__).parent
@@ -145,11 +149,18 @@ def ssh_key(tmp_path_factory: pytest.TempPathFactory) -> SshKey:
 
 
 @pytest.fixture(scope="session")
-def fastest(demo: Build) -> Literal["kvm", "tcg"]:
+def program(demo: Build) -> Emulator:
+    """The QEMU of the demo's lock."""
+    return emulator_of(demo.inventory / "site.lock.yml", Cache(default_cache()), Reporter())
+
+
+@pytest.fixture(scope="session")
+def fastest(demo: Build, program: Emulator) -> Literal["kvm", "tcg"]:
     """What runs machines here: KVM where it works, else emulation."""
     cache = Cache(default_cache())
+    memory = cache.root / "accelerators.json"
     with accelerator.probe_kernel(demo.image, cache.tmp) as kernel:
-        return accelerator.choose("auto", kernel=kernel, memory=cache.root / "accelerators.json").name
+        return accelerator.choose("auto", kernel=kernel, memory=memory, program=program).name
 
 
 class MakeNode(Protocol):
@@ -161,7 +172,11 @@ class MakeNode(Protocol):
 
 @pytest.fixture(scope="module")
 def make_node(
-    tmp_path_factory: pytest.TempPathFactory, kept: Path, ssh_key: SshKey, fastest: Literal["kvm", "tcg"]
+    tmp_path_factory: pytest.TempPathFactory,
+    kept: Path,
+    ssh_key: SshKey,
+    program: Emulator,
+    fastest: Literal["kvm", "tcg"],
 ) -> Iterator[MakeNode]:
     """Makes machines; they go with the module that asked for them."""
     nodes: list[Node] = []
@@ -169,7 +184,7 @@ def make_node(
     def make(name: str, image: Path, variables: Mapping[str, Any] | None = None, **options: Any) -> Node:
         console = kept / "consoles" / f"{name}.log"
         folder = tmp_path_factory.mktemp(name)
-        node = Node(image, folder, console, ssh_key, fastest, variables=variables or {}, **options)
+        node = Node(image, folder, console, ssh_key, program, fastest, variables=variables or {}, **options)
         nodes.append(node)
         return node
 

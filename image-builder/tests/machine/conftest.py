@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError
-from edgewright.tools import qemu
+from edgewright.tools import emulator, qemu
+from edgewright.tools.emulator import PROGRAM
 
 
 @pytest.fixture
@@ -15,7 +16,7 @@ def firmware() -> None:
     """Skip where QEMU or its firmware is not installed."""
     try:
         qemu.find_firmware()
-        qemu.find_program(qemu.PROGRAM, "qemu-system-x86")
+        emulator.installed()
         qemu.find_program("qemu-img", "qemu-utils")
     except EdgeError as error:
         pytest.skip(str(error))
@@ -36,6 +37,6 @@ def image(tmp_path: Path) -> Path:
 def kernel() -> Path:
     """A Linux kernel to boot, the host's own."""
     for path in sorted(Path("/boot").glob("vmlinuz-*")):
-        if shutil.which(qemu.PROGRAM) and path.stat().st_size and path.open("rb").read(1):
+        if shutil.which(PROGRAM) and path.stat().st_size and path.open("rb").read(1):
             return path
     pytest.skip("there is no readable /boot/vmlinuz-*")

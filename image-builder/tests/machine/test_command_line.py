@@ -11,6 +11,7 @@ import pytest
 from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError
 from edgewright import virtual_node
 from edgewright.tools import qemu
+from edgewright.tools.emulator import PROGRAM
 from edgewright.tools.qemu import Files, Firmware, Forward, Hardware, Link, arguments
 
 
@@ -48,7 +49,7 @@ def test_qemu_accepts_the_network_of_any_site(
     words = arguments(Hardware(link=link), files, "tcg")
     netdev = words[words.index("-netdev") + 1]
     command = [
-        qemu.PROGRAM,
+        PROGRAM,
         "-nodefaults",
         "-display",
         "none",

@@ -13,7 +13,7 @@ import pytest
 from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError
 from edgewright import accelerator
 from edgewright.machine import Machine, MachineError
-from edgewright.tools import qemu
+from edgewright.tools import emulator, qemu
 from edgewright.tools.qemu import Hardware, Link
 
 pytestmark = pytest.mark.usefixtures("firmware")
@@ -180,11 +180,11 @@ def test_kvm_is_not_trusted_without_a_kernel_to_prove_it(tmp_path: Path) -> None
 
 def test_what_is_no_kernel_does_not_pass_the_probe(tmp_path: Path) -> None:
     (tmp_path / "kernel").write_bytes(b"no kernel" * 1000)
-    assert not accelerator.probe(qemu.PROGRAM, tmp_path / "kernel", "tcg", patience=5)
+    assert not accelerator.probe(emulator.installed(), tmp_path / "kernel", "tcg", patience=5)
 
 
 def test_a_kernel_passes_the_probe_under_emulation(kernel: Path) -> None:
-    assert accelerator.probe(qemu.PROGRAM, kernel, "tcg", patience=60)
+    assert accelerator.probe(emulator.installed(), kernel, "tcg", patience=60)
 
 
 def test_the_answer_about_kvm_is_remembered(kernel: Path, tmp_path: Path) -> None:
