@@ -66,6 +66,7 @@ class Node:
         console: the serial console's text.
         memory: in bytes.
         cpus: one, for two emulated ones wait for each other and take more of the host's time for the same work.
+        workloads: whether its services and virtual machines start; a boot that is not about them is shorter without.
         patient: whether systemd waits longer than usual for units and devices.
         variables: the inventory variables of the host to be: MAC, DMI data, address. Empty for a machine unknown.
     """
@@ -85,6 +86,7 @@ class Node:
     credentials: Mapping[str, bytes] = field(default_factory=dict)
     capture: Path | None = None
     reboots: bool = True
+    workloads: bool = True
     patient: bool = True
 
     def __post_init__(self) -> None:
@@ -105,7 +107,7 @@ class Node:
             dmi_serial=virtual_node.identity(self.variables, "dmi_serial"),
             dmi_uuid=virtual_node.identity(self.variables, "dmi_uuid"),
             credentials={"ssh.authorized_keys.root": self.key.public, **DROP_INS, **self.credentials},
-            kernel_arguments=(*self.kernel_arguments, *(PATIENCE if self.patient else ())),
+            kernel_arguments=(*self.kernel_arguments, *(PATIENCE if self.patient else ()), *self._masks()),
             reboots=self.reboots,
         )
         self.console.parent.mkdir(parents=True, exist_ok=True)
@@ -119,6 +121,14 @@ class Node:
             disk_size=self.disk_size,
             program=self.program,
         )
+
+    def _masks(self) -> list[str]:
+        """Return what keeps systemd from starting the workloads (systemd-debug-generator(8))."""
+        if self.workloads:
+            return []
+        services = [service["name"] for service in self.variables.get("edge_inference_services", ())]
+        machines = [f"edgewright-vm@{machine['name']}" for machine in self.variables.get("edge_virtual_machines", ())]
+        return [f"systemd.mask={unit}.service" for unit in (*services, *machines)]
 
     @property
     def disk(self) -> Path:
@@ -156,18 +166,6 @@ class Node:
     def wait_rebooted(self, boot: str, timeout: float = 10 * MINUTE) -> dict[str, Any]:
         """Wait until the status page speaks of another boot than ``boot``; return what it says."""
         return self._status(timeout, "booted again", lambda status: status["boot_id"] != boot)
-
-    def wait_guest(self, name: str, line: str, timeout: float = 10 * MINUTE) -> dict[str, Any]:
-        """Wait until the status page shows ``line`` on the console of a virtual machine; return what the page says.
-
-        A guest that runs, which is what the node's health asks for, may still be in its firmware.
-        """
-
-        def said(status: dict[str, Any]) -> bool:
-            guests = {guest["name"]: guest["console_tail"] for guest in status["virtual_machines"]}
-            return any(line in shown for shown in guests.get(name, ()))
-
-        return self._status(timeout, f"so far that {name} says {line!r}", said)
 
     def _status(self, timeout: float, aim: str, reached: Callable[[dict[str, Any]], bool]) -> dict[str, Any]:
         deadline = time.monotonic() + timeout

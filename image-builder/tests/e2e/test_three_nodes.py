@@ -33,7 +33,7 @@ def check(status: dict[str, Any], name: str, how: str) -> None:
 
 @pytest.mark.parametrize(("name", "how"), [("front-01", "mac"), ("back-01", "serial")])
 def test_a_machine_is_recognised_by_its_hardware(three_nodes: Build, make_node: MakeNode, name: str, how: str) -> None:
-    with make_node(name, three_nodes.image, three_nodes.host(name)) as node:
+    with make_node(name, three_nodes.image, three_nodes.host(name), workloads=False) as node:
         node.start()
         assert node.wait_recognised() == (name, how)
         check(node.wait_status(), name, how)
@@ -45,7 +45,7 @@ def test_a_machine_is_recognised_by_its_hardware(three_nodes: Build, make_node: 
 def test_a_machine_is_recognised_by_the_node_file_on_its_medium(
     three_nodes: Build, make_node: MakeNode, tmp_path: Path
 ) -> None:
-    with make_node("spare-01", three_nodes.image, three_nodes.host("spare-01")) as node:
+    with make_node("spare-01", three_nodes.image, three_nodes.host("spare-01"), workloads=False) as node:
         file = tmp_path / "node"
         file.write_bytes(b"spare-01\r\n")
         copy_in(node.disk, "edgewright/node", file)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 def test_the_image_boots_from_a_usb_stick_to_its_login(demo: Build, make_node: MakeNode) -> None:
-    node = make_node("usb-stick", demo.image, demo.host("till-01"), disk_bus="usb")
+    node = make_node("usb-stick", demo.image, demo.host("till-01"), disk_bus="usb", workloads=False)
     node.start()
     with node.machine.qmp() as qmp:
         # The QEMU of the lock, which every host has, and not this one's own.

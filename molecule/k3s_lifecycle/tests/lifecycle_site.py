@@ -72,7 +72,7 @@ class Site:
         """Run a playbook of the project, or the roles' own; returns what it printed, at the highest verbosity."""
         self.write()
         command = ["ansible-playbook", "-i", str(self.folder / "hosts.yml"), "--diff", *arguments, playbook]
-        # Who looks for secrets looks at all that Ansible itself says of the way to a node (molecule/strategy).
+        # Who looks for secrets looks at all that Ansible itself says of the way to a node, and not with Mitogen.
         strategy = {"ANSIBLE_STRATEGY": "linear"} if "-vvv" in arguments else {}
         done = subprocess.run(
             command,

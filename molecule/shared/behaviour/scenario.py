@@ -41,16 +41,24 @@ def play(
     secret: str = "",
     fails: bool = False,
 ) -> Run:
-    """Run a playbook, with all that Ansible can say; it must end as it is said to, and tell no secret.
+    """Run a playbook; it must end as it is said to, and tell no ``secret``, though Ansible says all that it can then.
 
     ``variables`` are what the inventory has that is other than the scenario's; what ``node`` did is counted.
     """
     changed = SCENARIO / "changed.json"
     changed.write_text(json.dumps(variables))
-    command = ["ansible-playbook", "-vvv", "--diff", "-i", str(SCENARIO / "inventory"), "-e", f"@{changed}"]
+    command = [
+        "ansible-playbook",
+        *(["-vvv"] if secret else []),
+        "--diff",
+        "-i",
+        str(SCENARIO / "inventory"),
+        "-e",
+        f"@{changed}",
+    ]
     environment = {
         **os.environ,
-        # Who looks for a secret looks at all that Ansible itself says of the way to a node (molecule/strategy).
+        # Who looks for a secret looks at all that Ansible itself says of the way to a node, and not with Mitogen.
         **({"ANSIBLE_STRATEGY": "linear"} if secret else {}),
         "ANSIBLE_CONFIG": str(SCENARIO / "ansible.cfg"),
         "ANSIBLE_COLLECTIONS_PATH": f"{PROJECT}/collections:{PROJECT}/build/molecule/collections",
