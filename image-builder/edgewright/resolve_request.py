@@ -19,6 +19,7 @@ from edgewright.lockfile import LOCK_NAME, Lock
 from edgewright.paths import containers_dir
 from edgewright.sources.artifacts import needs_no_pin
 from edgewright.sources.wheels import read_requirements
+from edgewright.stages.emulator_tree import TREE as EMULATOR
 from edgewright.trees import package_trees, recipes
 from edgewright.url_places import UrlPlaces
 
@@ -166,6 +167,11 @@ def _images(site: Site) -> Iterator[tuple[str, str, bool]]:
                     yield place_of(site, host, f"{path}.{key}"), entry[key], entry[key] in archives[host]
 
 
+def _needed_trees(lock: Lock, request: Request) -> dict[str, list[str]]:
+    """Return the trees that the lock must answer. No image needs the emulator: a lock that has none yet is good."""
+    return {tree: asked for tree, asked in request.trees.items() if tree in lock.trees or tree != EMULATOR}
+
+
 def gaps(lock: Lock, request: Request, name: str = LOCK_NAME) -> list[Problem]:
     """Return what the request asks for and the lock does not answer, ready for an ``EdgeError``."""
     problems = Problems()
@@ -176,7 +182,7 @@ def gaps(lock: Lock, request: Request, name: str = LOCK_NAME) -> list[Problem]:
             name, f"the lock is older than the inventory: {what}", found=locked, expected=str(asked), remedy=remedy
         )
 
-    for tree, packages in request.trees.items():
+    for tree, packages in _needed_trees(lock, request).items():
         locked = set(lock.trees[tree].requested) if tree in lock.trees else set()
         if missing := sorted(set(packages) - locked):
             differs(f"packages of '{tree}'", ", ".join(missing), "not pinned")

@@ -167,17 +167,20 @@ def test_a_site_asks_for_its_trees_wheels_and_artifacts(tmp_path: Path) -> None:
     machine = {"name": "vm", "disks": [{"source": "build:guests/till"}, {"source": "file:disk.img"}]}
     site = load_site(_inventory(tmp_path / "site", edge_inference_services=[service], edge_virtual_machines=[machine]))
     request = request_of(site)
-    assert {"container-inference-server", "node", "tools"} <= set(request.trees)
+    assert {"container-inference-server", "emulator", "node", "tools"} <= set(request.trees)
     assert any(line.startswith("onnxruntime") for line in request.containers["inference-server"])
     assert {source: where.partition(":")[0] for source, where in request.artifacts.items()} == {
         SOURCE: "group_vars/all.yml", "file:disk.img": "group_vars/all.yml",
     }  # fmt: skip
     assert "edge_virtual_machines[0].disks[1].source" in request.artifacts["file:disk.img"]
     missing = gaps(Lock(), request)
-    assert len(missing) == len(request.trees) + 1 + 2
+    # An image can be made without its emulator, with a lock of before there was one.
+    assert len(missing) == len(request.trees.keys() - {"emulator"}) + 1 + 2
     assert all("edgewright lock" in problem.remedy for problem in missing)
     trees = {name: Tree(tuple(asked), ()) for name, asked in request.trees.items()}
     assert len(gaps(Lock(trees=trees), request)) == 3
+    trees["emulator"] = Tree((), ())
+    assert len(gaps(Lock(trees=trees), request)) == 4
 
 
 def _lock(inventory: Path, cache: Path) -> subprocess.CompletedProcess[str]:
