@@ -41,6 +41,11 @@ class Lock:
     artifacts: dict[str, Artifact] = field(default_factory=dict)
     images: dict[str, Image] = field(default_factory=dict)
 
+    @property
+    def date(self) -> str:
+        """The newest time stamp of its Debian packages: what everything made from it is dated with; empty if none."""
+        return next(iter(self.distribution.snapshots), "")
+
     def tree(self, name: str) -> list[Package]:
         """Return the packages of a tree, sorted by name.
 

@@ -53,13 +53,12 @@ _STATE = "/var/"
 
 def epoch_of(lock: Lock) -> int:
     """Return the date of a lock, in seconds since 1970: SOURCE_DATE_EPOCH of everything that is built from it."""
-    newest = lock.distribution.snapshots[0]
-    return int(datetime.strptime(newest, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp())
+    return int(datetime.strptime(lock.date, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp())
 
 
 def default_version(lock: Lock) -> str:
     """Return the image's version when none is asked for: this project's version and the lock's date."""
-    return f"{__version__}.{lock.distribution.snapshots[0][:8]}"
+    return f"{__version__}.{lock.date[:8]}"
 
 
 @dataclass(frozen=True)

@@ -43,8 +43,9 @@ class ImageRegistry(Stage):
         return self.images
 
     def inputs(self) -> Mapping[str, Any]:
-        """The pinned images: a digest stands for all that it names."""
-        return {"images": {reference: list(image.digests) for reference, image in self._served()}}
+        """The pinned images (a digest stands for all that it names), and the date of all files in it."""
+        images = {reference: list(image.digests) for reference, image in self._served()}
+        return {"images": images, "date": self.lock.date}
 
     def run(self, context: Context, out: Path) -> None:
         """Lay out pinned and own images."""

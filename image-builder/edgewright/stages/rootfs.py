@@ -30,8 +30,9 @@ class Rootfs(Stage):
     title: ClassVar[str] = "Node root (mmdebstrap)"
 
     def inputs(self) -> Mapping[str, Any]:
-        """The locked packages and the files of ``node/root``."""
+        """The locked packages, the files of ``node/root``, and the date of all files in it."""
         return {
+            "date": self.lock.date,
             "packages": packages_of(self.lock, "node"),
             "files": digest_of_files(node_dir() / "root"),
             "script": digest_of_files(node_dir(), patterns=("rootfs.sh",)),

@@ -33,8 +33,8 @@ class ToolsTree(Stage):
     title: ClassVar[str] = "Tools tree (mmdebstrap)"
 
     def inputs(self) -> Mapping[str, Any]:
-        """The locked packages."""
-        return {"packages": packages_of(self.lock, "tools")}
+        """The locked packages, and the date that the sandbox gives to all that is made in it."""
+        return {"packages": packages_of(self.lock, "tools"), "date": self.lock.date}
 
     def run(self, context: Context, out: Path) -> None:
         """Unpack and configure them."""
