@@ -13,9 +13,9 @@ from ansible_collections.edgewright.edge.plugins.module_utils.fields import Fiel
 from ansible_collections.edgewright.edge.plugins.module_utils.kubernetes_platform import Cluster, ClusterNetwork
 from ansible_collections.edgewright.edge.plugins.module_utils.network import Address, Link, Network
 
-DUMMY_ADDRESS: Final = ip_interface("203.0.113.254/31")
-"""What the default route of a single node without a gateway is on (k3s documentation, air-gap install)."""
-DUMMY_GATEWAY: Final = "203.0.113.255"
+DUMMY_ADDRESSES: Final = {4: ip_interface("203.0.113.254/31"), 6: ip_interface("2001:db8:edfe::fe/127")}
+"""By family, what the default route of a single node without a gateway is on (k3s documentation, air-gap install)."""
+DUMMY_GATEWAYS: Final = {4: "203.0.113.255", 6: "2001:db8:edfe::ff"}
 _HOST: Final = re.compile(r"(?P<host>\[[0-9A-Fa-f:]+\]|[A-Za-z0-9.-]+)(?::(?P<port>[0-9]{1,5}))?", re.ASCII)
 _API_PORT: Final = 6443
 
@@ -124,7 +124,7 @@ def _taken(networks: Mapping[str, Network]) -> list[tuple[str, Any]]:
         for link in network.links
         for address in link.addresses
     ]
-    return [*found, ("of nodes without a gateway", DUMMY_ADDRESS.network)]
+    return [*found, *(("of nodes without a gateway", address.network) for address in DUMMY_ADDRESSES.values())]
 
 
 def _fixed(network: Network, families: tuple[int, ...]) -> tuple[Address, ...]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ansible_collections.edgewright.edge.plugins.module_utils import k3s_cis
 from ansible_collections.edgewright.edge.plugins.module_utils.errors import Problems
-from ansible_collections.edgewright.edge.plugins.module_utils.k3s_addressing import DUMMY_ADDRESS, DUMMY_GATEWAY
+from ansible_collections.edgewright.edge.plugins.module_utils.k3s_addressing import DUMMY_ADDRESSES, DUMMY_GATEWAYS
 from ansible_collections.edgewright.edge.plugins.module_utils.k3s_node import Node
 from ansible_collections.edgewright.edge.plugins.module_utils.k3s_unit import k3s_unit, unit_name
 from ansible_collections.edgewright.edge.plugins.module_utils.kubelet_config import (
@@ -36,6 +36,7 @@ _NETWORK: Final = "/etc/systemd/network"
 _DUMMY: Final = f"{_NETWORK}/90-edgewright-dummy0"
 _ROUTE: Final = "50-edgewright-k3s.conf"
 _IPV6: Final = 6
+_TO_THE_WIRE: Final = {4: "Destination=0.0.0.0/0\nScope=link", _IPV6: "Destination=::/0"}
 
 MANAGED: Final = (
     CONFIG,
@@ -224,8 +225,9 @@ def _files(platform: Platform, node: Node) -> list[K3sFile]:
 def _network(node: Node) -> list[K3sFile]:
     """Return what gives a node without a gateway a default route, which k3s and flannel insist on.
 
-    A single node has it on a dummy interface. Flannel of a cluster takes the route's interface for its own, so there
-    it is the one that the node's address is on, and the route leads to whoever is on that wire.
+    It is one of each family of addresses. A single node has it on a dummy interface. Flannel of a cluster takes the
+    route's interface for its own, so there it is the one that the node's address is on, and the route leads to whoever
+    is on that wire.
     """
     addressing = node.addressing
     if addressing.default_route:
@@ -233,14 +235,16 @@ def _network(node: Node) -> list[K3sFile]:
     metric = "Metric=65535"  # whatever route comes later wins
     if len(node.cluster.nodes) > 1 and addressing.link is not None:
         number, _ = addressing.link
-        to = "Destination=::/0" if addressing.addresses[0].version == _IPV6 else "Destination=0.0.0.0/0\nScope=link"
+        routes = [f"[Route]\n{_TO_THE_WIRE[address.version]}\n{metric}\n" for address in addressing.addresses]
         name = list(network_files(addressing.network))[number]
-        return [K3sFile(f"{_NETWORK}/{name}.d/{_ROUTE}", f"[Route]\n{to}\n{metric}\n")]
+        return [K3sFile(f"{_NETWORK}/{name}.d/{_ROUTE}", "\n".join(routes))]
+    families = addressing.cluster_network.families
+    addresses = "".join(f"Address={DUMMY_ADDRESSES[family]}\n" for family in families)
     sections = (
         "[Match]\nName=dummy0\n",
         "[Link]\nRequiredForOnline=no\n",
-        f"[Network]\nAddress={DUMMY_ADDRESS}\n",
-        f"[Route]\nGateway={DUMMY_GATEWAY}\n{metric}\n",
+        f"[Network]\n{addresses}",
+        *(f"[Route]\nGateway={DUMMY_GATEWAYS[family]}\n{metric}\n" for family in families),
     )
     return [
         K3sFile(f"{_DUMMY}.netdev", "[NetDev]\nName=dummy0\nKind=dummy\n"),

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
-from ipaddress import ip_address
+from ipaddress import ip_address, ip_interface
 
 import pytest
 import yaml
@@ -115,6 +116,34 @@ def test_a_single_node_without_a_gateway_gets_a_dummy_route_and_no_public_resolv
     assert files["/etc/rancher/k3s/resolv.conf"]["content"].endswith("nameserver 10.1.0.1\n")
     assert yaml.safe_load(files[CONFIG]["content"])["resolv-conf"] == "/etc/rancher/k3s/resolv.conf"
     assert "network-online" not in files["/etc/systemd/system/k3s.service"]["content"]
+
+
+@pytest.mark.parametrize(
+    ("addresses", "cidrs", "gateways"),
+    [
+        (["fd00::1/64"], ["fd01::/56"], ["2001:db8:edfe::ff"]),
+        (["10.1.0.1/24", "fd00::1/64"], ["10.9.0.0/16", "fd01::/56"], ["203.0.113.255", "2001:db8:edfe::ff"]),
+        (["10.1.0.1/24", "fd00::1/64"], [], ["203.0.113.255"]),
+    ],
+)
+def test_a_dummy_route_is_of_each_family_that_pods_have(addresses, cidrs, gateways):
+    services = ["fd02::/112" if ":" in cidr else "10.10.0.0/16" for cidr in cidrs]
+    clusters = {"cluster_cidrs": cidrs, "service_cidrs": services} if cidrs else {}
+    files = written(node(networks={"s1": network(*addresses)}, **clusters))
+    text = files["/etc/systemd/network/90-edgewright-dummy0.network"]["content"]
+    assert re.findall("^Gateway=(.*)$", text, re.MULTILINE) == gateways
+    for own, gateway in zip(re.findall("^Address=(.*)$", text, re.MULTILINE), gateways, strict=True):
+        assert ip_address(gateway) in ip_interface(own).network
+
+
+def test_a_dual_stack_cluster_without_a_gateway_has_a_route_of_each_family_where_the_nodes_meet():
+    hosts = [*SERVERS, "a1"]
+    networks = {name: network(f"10.1.0.{place}/24", f"fd00::{place}/64") for place, name in enumerate(hosts, 1)}
+    cidrs = {"cluster_cidrs": ["10.9.0.0/16", "fd01::/56"], "service_cidrs": ["10.10.0.0/16", "fd02::/112"]}
+    route = written(cluster("s2", networks=networks, **cidrs))[
+        "/etc/systemd/network/10-lan.network.d/50-edgewright-k3s.conf"
+    ]["content"]
+    assert re.findall("^Destination=(.*)$", route, re.MULTILINE) == ["0.0.0.0/0", "::/0"]
 
 
 def test_a_cluster_without_a_gateway_has_its_route_where_the_nodes_meet():
