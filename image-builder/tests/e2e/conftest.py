@@ -31,7 +31,10 @@ if TYPE_CHECKING:
 _NEEDS_NETWORK = 3  # docs: exit codes of the command line
 _HERE = Path(__file__).parent
 # What takes longest begins first, beside all the others.
-_FIRST = ("test_k3s_image.py", "test_node_life.py", "test_three_nodes.py", "test_fallback.py", "test_reproducible.py")
+_FIRST = tuple(
+    f"test_{name}.py"
+    for name in ("k3s_image", "node_life", "three_nodes", "fallback", "usb_stick", "reproducible", "refused_root")
+)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
