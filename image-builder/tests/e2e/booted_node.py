@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 
 # Emulated, on a machine that is busy with other things too. A machine that is ready is noticed at once.
 MINUTE = 60.0
-# What only costs an emulated node time: the old till waits for a key without ever sleeping, and would have half of the
-# one processor; a root that asks a few questions needs no service manager of its own (systemd-debug-generator(8)).
+# What only costs an emulated node time: the old till, which is emulated twice, would have half of the one processor
+# while it starts; a root that asks a few questions needs no service manager of its own (systemd-debug-generator(8)).
 DROP_INS = {
     "systemd.unit-dropin.machine.slice": b"[Slice]\nCPUWeight=5\n",
     "systemd.unit-dropin.user@0.service": b"[Unit]\nConditionPathExists=!/run\n",
