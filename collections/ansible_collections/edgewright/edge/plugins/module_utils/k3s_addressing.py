@@ -14,7 +14,10 @@ from ansible_collections.edgewright.edge.plugins.module_utils.kubernetes_platfor
 from ansible_collections.edgewright.edge.plugins.module_utils.network import Address, Link, Network
 
 DUMMY_ADDRESSES: Final = {4: ip_interface("203.0.113.254/31"), 6: ip_interface("2001:db8:edfe::fe/127")}
-"""By family, what the default route of a single node without a gateway is on (k3s documentation, air-gap install)."""
+"""By family, what the default route of a single node without a gateway is on.
+
+IPv4's is that of k3s's documentation (air-gap install), which says nothing of IPv6; that one's is of RFC 3849.
+"""
 DUMMY_GATEWAYS: Final = {4: "203.0.113.255", 6: "2001:db8:edfe::ff"}
 _HOST: Final = re.compile(r"(?P<host>\[[0-9A-Fa-f:]+\]|[A-Za-z0-9.-]+)(?::(?P<port>[0-9]{1,5}))?", re.ASCII)
 _API_PORT: Final = 6443
