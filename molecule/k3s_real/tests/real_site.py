@@ -24,6 +24,13 @@ VERSION = (SCENARIO / "version").read_text()
 # What the inventory has that is other than the scenario's; tests go on from each other.
 CHANGED: dict[str, Any] = {}
 KUBEPODS = "grep -l kubepods /proc/[0-9]*/cgroup 2>/dev/null | cut -d/ -f3"
+# The table "inet outside" is the scenario's own. A pod's interfaces go with its network namespace.
+FORGET = r"""set -e
+cut -d" " -f2 /proc/self/mounts | grep -E "^/(run/(k3s|netns/cni-)|var/lib/kubelet/pods)" | sort -r | xargs -r umount -l
+rm -rf /run/k3s /run/flannel /run/containerd /run/netns/cni-*
+ls /sys/class/net | grep -E "^(cni|flannel)" | xargs -r -n 1 ip link delete
+nft list tables | sed -nE "s/^table (ip6? .*)/delete table \1/p" | nft -f -
+"""
 
 
 def play(playbook: str | Path, *arguments: str, fails: bool = False) -> Run:
@@ -77,7 +84,21 @@ def left_the_node(host: Any) -> str:
     return str(packets)
 
 
-def kill_all(host: Any) -> None:
-    """End k3s, containerd and all containers as a power cut would."""
+def cut_power(host: Any) -> None:
+    """End k3s, containerd and all containers, and leave of them what a power cut leaves: what is on the disk.
+
+    What a node's kernel and /run forget goes too: mounts, interfaces, packet filters, tracked connections.
+    """
     host.check_output("systemctl kill --kill-whom=all --signal=KILL k3s.service")
     host.run(f"kill -9 $({KUBEPODS})")
+    host.check_output(FORGET)
+    forget_connections(host)
+
+
+def forget_connections(host: Any) -> None:
+    """Make the kernel forget all connections.
+
+    One that was opened while a pod's address led nowhere is remembered for two minutes, and leads the next one from the
+    same port there too. A client that asked all the time while its own node came back has many of them.
+    """
+    host.check_output("/var/lib/rancher/k3s/data/current/bin/aux/conntrack -F")

@@ -44,6 +44,8 @@ class _K3s(Runtime):
     def _containers(self, host: Any, name: str) -> list[str]:
         selected = f"app.kubernetes.io/name={name}"
         pods = json.loads(host.check_output("kubectl -n edgewright get pods -o json -l %s", selected))["items"]
+        # One that was replaced answers for some seconds yet, and is on its way out.
+        pods = [pod for pod in pods if "deletionTimestamp" not in pod["metadata"]]
         statuses = [status for pod in pods for status in pod["status"].get("containerStatuses", [])]
         return [
             status["containerID"].removeprefix("containerd://") for status in statuses if "running" in status["state"]

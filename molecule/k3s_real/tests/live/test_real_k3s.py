@@ -18,7 +18,7 @@ from real_site import (
     VERSION,
     WORKLOADS,
     Journal,
-    kill_all,
+    cut_power,
     left_the_node,
     pin,
     pinned_images,
@@ -162,7 +162,7 @@ def test_changed_arguments_make_another_pod(host: Any) -> None:
 
 
 def test_a_killed_node_comes_back_by_itself(host: Any) -> None:
-    kill_all(host)
+    cut_power(host)
     time.sleep(1)
     ready(host)
     answers(host)
@@ -170,7 +170,7 @@ def test_a_killed_node_comes_back_by_itself(host: Any) -> None:
 
 def test_a_broken_containerd_store_is_made_anew(host: Any) -> None:
     host.check_output("systemctl stop k3s")
-    kill_all(host)
+    cut_power(host)
     store = "/var/lib/rancher/k3s/agent/containerd/io.containerd.metadata.v1.bolt/meta.db"
     host.check_output("truncate -s 100 %s", store)
     journal = Journal(host)
