@@ -32,8 +32,7 @@ _NEEDS_NETWORK = 3  # docs: exit codes of the command line
 _HERE = Path(__file__).parent
 # What takes longest begins first, beside all the others.
 _FIRST = tuple(
-    f"test_{name}.py"
-    for name in ("k3s_image", "node_life", "three_nodes", "fallback", "usb_stick", "reproducible", "refused_root")
+    f"test_{name}.py" for name in ("k3s_image", "node_life", "three_nodes", "fallback", "reproducible", "refused_root")
 )
 
 

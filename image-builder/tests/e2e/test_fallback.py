@@ -68,13 +68,17 @@ def test_an_image_on_trial_that_is_not_healthy_boots_again_when_there_is_another
     demo: Build, make_node: MakeNode, tmp_path: Path
 ) -> None:
     checks = "/etc/edgewright/health.d"
+    # Services and machines, which are not started here, are not asked either.
     lines = [
+        *(f"r {checks}/{kind}-*" for kind in ("inference", "vm")),
         f"f {checks}/never 0755 root root - #!/bin/sh\\necho the pump does not turn\\nexit 1\\n",
         "f+ /etc/edgewright/health.env 0644 root root - HEALTH_DEADLINE=5\\nHEALTH_TIMEOUT=20\\n",
     ]
     # systemd-tmpfiles writes what this credential says, before any service starts (systemd.system-credentials(7)).
     credentials = {"tmpfiles.extra": "\n".join(lines).encode()}
-    node = make_node("unhealthy", demo.image, demo.host("till-01"), credentials=credentials, reboots=False)
+    node = make_node(
+        "unhealthy", demo.image, demo.host("till-01"), credentials=credentials, reboots=False, workloads=False
+    )
     (good,) = boot_entries(node.disk)
     copy = copy_out(node.disk, f"EFI/Linux/{good}", tmp_path / "good.efi")
     copy_in(node.disk, "EFI/Linux/edgewright_0.0.1+5.efi", copy)

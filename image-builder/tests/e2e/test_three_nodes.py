@@ -12,6 +12,8 @@ from .disk_image import copy_in
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from edgewright.tools.qemu import DiskBus
+
     from .conftest import Build, MakeNode
 
 # What the inventory says of each: services, virtual machines, address.
@@ -31,15 +33,28 @@ def check(status: dict[str, Any], name: str, how: str) -> None:
     assert [machine["name"] for machine in status["virtual_machines"]] == machines
 
 
-@pytest.mark.parametrize(("name", "how"), [("front-01", "mac"), ("back-01", "serial")])
-def test_a_machine_is_recognised_by_its_hardware(three_nodes: Build, make_node: MakeNode, name: str, how: str) -> None:
-    with make_node(name, three_nodes.image, three_nodes.host(name), workloads=False) as node:
+@pytest.mark.parametrize(("name", "how", "bus"), [("front-01", "mac", "usb"), ("back-01", "serial", "virtio")])
+def test_a_machine_is_recognised_by_its_hardware_from_a_disk_and_from_a_usb_stick(
+    three_nodes: Build, make_node: MakeNode, name: str, how: str, bus: DiskBus
+) -> None:
+    with make_node(name, three_nodes.image, three_nodes.host(name), disk_bus=bus, workloads=False) as node:
         node.start()
+        with node.machine.qmp() as qmp:
+            # The QEMU of the lock, which every host has, and not this one's own.
+            pinned = three_nodes.lock.packages["qemu-system-x86"].version
+            assert qmp.execute("query-version")["package"] == f"Debian {pinned}"
         assert node.wait_recognised() == (name, how)
         check(node.wait_status(), name, how)
-        answers = node.ask({"hostname": "hostname", "address": "ip -brief -4 address show scope global"})
+        answers = node.ask(
+            {
+                "hostname": "hostname",
+                "address": "ip -brief -4 address show scope global",
+                "disk": "lsblk --noheadings --inverse --output TRAN /dev/mapper/root",
+            }
+        )
         assert answers["hostname"] == name
         assert f"{DECLARED[name][2]}/24" in answers["address"]
+        assert ("usb" in answers["disk"].split()) == (bus == "usb")
 
 
 def test_a_machine_is_recognised_by_the_node_file_on_its_medium(
