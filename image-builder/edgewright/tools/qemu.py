@@ -219,7 +219,8 @@ def arguments(
     """
     # Emulation offers what only costs time there: five-level paging has longer walks, and code that prefers AVX spends
     # more instructions on it than on SSE (a node needs a fifth less processor time to its login prompt without both);
-    # "fast" string operations (erms, fsrm) go byte by byte, a page at a time too (another eighth less).
+    # the "fast" string operations (erms, fsrm), with which Linux clears and copies memory, are emulated byte by byte
+    # (another eighth less).
     # A KVM in there is slower than QEMU's own emulation, and libvirt would ask both of them what they can do.
     emulated = ["-accel", "tcg,thread=multi", "-cpu", "max,la57=off,avx=off,avx2=off,erms=off,fsrm=off,svm=off"]
     accel = ["-accel", "kvm", "-cpu", "host"] if accelerator == "kvm" else emulated
