@@ -38,11 +38,11 @@ def play(playbook: str | Path, *arguments: str, fails: bool = False) -> Run:
     return scenario.play(playbook, *arguments, node=NODE, variables=CHANGED, secret=TOKEN, fails=fails)
 
 
-def pin(*images: str) -> None:
-    """Pin the release at hand again, with images of the site's own."""
+def pin(*more: str) -> None:
+    """Pin the release at hand again, with images of the site's own, and files by ``SOURCE=FILE``."""
     models = [f"file:scaled-{factor}.onnx={SCENARIO}/models/scaled-{factor}.onnx" for factor in (2, 3)]
     tool = [sys.executable, str(HERE / "tools" / "pin_release.py"), f"{SCENARIO}/inventory", f"{SCENARIO}/cache"]
-    subprocess.run([*tool, *models, *images], check=True, capture_output=True)
+    subprocess.run([*tool, *models, *more], check=True, capture_output=True)
 
 
 def ready(host: Any, seconds: float = 240) -> None:
@@ -92,13 +92,4 @@ def cut_power(host: Any) -> None:
     host.check_output("systemctl kill --kill-whom=all --signal=KILL k3s.service")
     host.run(f"kill -9 $({KUBEPODS})")
     host.check_output(FORGET)
-    forget_connections(host)
-
-
-def forget_connections(host: Any) -> None:
-    """Make the kernel forget all connections.
-
-    One that was opened while a pod's address led nowhere is remembered for two minutes, and leads the next one from the
-    same port there too. A client that asked all the time while its own node came back has many of them.
-    """
     host.check_output("/var/lib/rancher/k3s/data/current/bin/aux/conntrack -F")

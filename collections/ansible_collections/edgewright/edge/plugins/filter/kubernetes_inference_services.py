@@ -15,6 +15,14 @@ description:
   - The cluster runs a service once, on one of the nodes that declare it.
   - The same input always gives the same output. Nothing is read from or changed on any machine.
 positional: site, version
+options:
+  digests:
+    description:
+      - Digests of the models' files and of the images, by the source that the inventory names. Pods have those of their
+        service in an annotation, so that another content of the same name makes other pods.
+      - Sources that are not in it, as all are without it, have no part in that.
+    type: dict
+    default: {}
 extends_documentation_fragment:
   - edgewright.edge.inference_services
   - edgewright.edge.inference_services.cluster
@@ -125,7 +133,7 @@ from ansible_collections.edgewright.edge.plugins.module_utils.kubernetes_workloa
     namespace,
     priority_class_name,
 )
-from ansible_collections.edgewright.edge.plugins.module_utils.placed_service import placed
+from ansible_collections.edgewright.edge.plugins.module_utils.placed_service import digest_of, placed
 from ansible_collections.edgewright.edge.plugins.module_utils.yaml_text import yaml_documents
 
 if TYPE_CHECKING:
@@ -135,7 +143,9 @@ _WHERE = "edge_inference_services"
 _HEAD = "Managed by Edgewright (role inference_services)."
 
 
-def kubernetes_inference_services(declared: Mapping[str, object], site: str, version: str) -> dict[str, Any]:
+def kubernetes_inference_services(
+    declared: Mapping[str, object], site: str, version: str, digests: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     """Render the services; every problem of every service is in the one error."""
     try:
         services = declared_once(
@@ -161,6 +171,7 @@ def kubernetes_inference_services(declared: Mapping[str, object], site: str, ver
             nodes=nodes,
             model_image=known["model_image"],
             golden_image=name_in_store(GOLDEN_IMAGE, version=version),
+            digest=digest_of(known, digests or {}),
         )
         files.append(
             {"name": file_name(service, INFERENCE_SERVICE), "content": yaml_documents(objects, head=_HEAD)},

@@ -23,6 +23,8 @@ GOLDEN_PORT: Final = 7999
 """Of the pod: open once the golden set has been answered right."""
 GOLDEN_LIMIT: Final = 200_000
 """Bytes of a golden set as JSON: all annotations of an object may have 256 KiB (apimachinery, ValidateAnnotations)."""
+DIGEST_ANNOTATION: Final = "edgewright.digest"
+"""Of a pod: what it is made of."""
 _GOLDEN_ANNOTATION: Final = "edgewright.golden"
 _GOLDEN_FOLDER: Final = "/golden"
 _WRITABLE: Final = ("/tmp", "/run", "/var/tmp")  # noqa: S108 (of the container; podman's ReadOnlyTmpfs has these)

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from ansible_collections.edgewright.edge.plugins.module_utils.errors import Problem, Problems
 from ansible_collections.edgewright.edge.plugins.module_utils.kubernetes_inference_pod import (
+    DIGEST_ANNOTATION,
     GOLDEN_LIMIT,
     GOLDEN_PORT,
     container,
@@ -135,6 +136,7 @@ def service_objects(
     nodes: tuple[str, ...],
     model_image: str = "",
     golden_image: str = "",
+    digest: str = "",
 ) -> list[dict[str, Any]]:
     """Render all objects of a service; the same service is always the same data.
 
@@ -150,6 +152,7 @@ def service_objects(
         nodes: those that have its models.
         model_image: name of the image with its models in that store, if it has one.
         golden_image: name of the image in that store that asks its golden set, if it has one.
+        digest: of what the names stand for, models and images; another one makes other pods.
     """
     marks = labels(service, INFERENCE_SERVICE, site=site)
     own = {"app.kubernetes.io/name": service.name, WORKLOAD_LABEL: INFERENCE_SERVICE}
@@ -172,7 +175,7 @@ def service_objects(
             },
         },
     }
-    if annotations := golden_annotations(service):
+    if annotations := {**golden_annotations(service), **({DIGEST_ANNOTATION: digest} if digest else {})}:
         deployment["spec"]["template"]["metadata"]["annotations"] = annotations
     port = {"name": "http", "protocol": "TCP", "port": service.port, "targetPort": "http"}
     published = {"type": "NodePort", "ports": [{**port, "nodePort": service.port}]}

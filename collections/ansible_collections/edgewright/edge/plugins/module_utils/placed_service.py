@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from pathlib import PurePosixPath
 from typing import TYPE_CHECKING, Any, Final
 
@@ -9,6 +11,8 @@ from ansible_collections.edgewright.edge.plugins.module_utils.container_image im
 from ansible_collections.edgewright.edge.plugins.module_utils.inference_model import MODELS_ROOT, model_artifacts
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from ansible_collections.edgewright.edge.plugins.module_utils.inference_service import InferenceService
 
 CHECK: Final = "/usr/lib/edgewright/check-inference"
@@ -36,6 +40,19 @@ def placed(service: InferenceService, *, version: str, beside: str = "") -> dict
         "files": [{"source": source, "path": path} for path, source in files.items()],
         "folders": sorted({str(folder) for path in files for folder in _folders(path)}),
     }
+
+
+def digest_of(service: Mapping[str, Any], digests: Mapping[str, str]) -> str:
+    """Return the digest (SHA-256, hexadecimal) of what a service is made of, or nothing where none of it is known.
+
+    Args:
+        service: what ``placed`` returns.
+        digests: of models' files and of images, by source.
+    """
+    parts = [(file["path"], digests.get(file["source"])) for file in service["files"]]
+    parts += [(image["name"], digests.get(image["source"])) for image in service["images"]]
+    known = sorted((name, digest) for name, digest in parts if digest)
+    return hashlib.sha256(json.dumps(known).encode()).hexdigest() if known else ""
 
 
 def _folders(path: str) -> list[PurePosixPath]:
