@@ -62,7 +62,6 @@ import os
 from pathlib import Path
 from typing import Any
 
-import yaml
 from ansible.errors import AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
 from ansible_collections.edgewright.edge.plugins.module_utils.artifact_pin import (
@@ -75,6 +74,7 @@ from ansible_collections.edgewright.edge.plugins.module_utils.artifact_source im
 from ansible_collections.edgewright.edge.plugins.module_utils.elf import check_program
 from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError, Problem, Problems
 from ansible_collections.edgewright.edge.plugins.module_utils.fields import UnfitError
+from ansible_collections.edgewright.edge.plugins.plugin_utils.site_lock import read_lock
 
 
 class LookupModule(LookupBase):  # type: ignore[misc]
@@ -168,21 +168,7 @@ def _built(source: str, place: str, folder: str | None, store: Path) -> Path:
 
 def _locked(lock: Path) -> object:
     try:
-        stamp = lock.stat().st_mtime_ns
+        return read_lock(lock)
     except OSError:
         remedy = f"Run 'edgewright lock -i {lock.parent}', then 'edgewright fetch', where there is a network."
         raise EdgeError(Problem(str(lock), "the site is not locked: there is no such file", remedy=remedy)) from None
-    return _read(lock, stamp)
-
-
-@functools.lru_cache(maxsize=4)
-def _read(lock: Path, _stamp: int) -> object:
-    """Read a lock once for all tasks, and again when it was written since."""
-    try:
-        with lock.open("rb") as stream:
-            # The C parser, where PyYAML has it, is ten times as fast: a lock names hundreds of packages.
-            return yaml.load(stream, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 (both are safe)
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        raise EdgeError(
-            Problem(str(lock), f"cannot be read ({error})", remedy="Run 'edgewright lock' again.")
-        ) from error

@@ -63,7 +63,6 @@ import tempfile
 from pathlib import Path
 from typing import IO, Any
 
-import yaml
 from ansible.errors import AnsibleLookupError
 from ansible.plugins.lookup import LookupBase
 from ansible_collections.edgewright.edge.plugins.module_utils.artifact_pin import LOCK_NAME
@@ -73,6 +72,7 @@ from ansible_collections.edgewright.edge.plugins.module_utils.image_archive impo
     layout_files,
     pinned_images,
 )
+from ansible_collections.edgewright.edge.plugins.plugin_utils.site_lock import read_lock
 
 _CHUNK = 1024**2
 
@@ -90,7 +90,7 @@ class LookupModule(LookupBase):  # type: ignore[misc]
             return []
         problems, found = Problems(), []
         try:
-            for image in pinned_images(_read(lock), where=str(lock)):
+            for image in pinned_images(read_lock(lock), where=str(lock)):
                 with problems.collecting():
                     path = _archive(image, cache, elsewhere.get(image.file_name))
                     size = path.stat().st_size
@@ -105,15 +105,6 @@ class LookupModule(LookupBase):  # type: ignore[misc]
 
 def _default_cache() -> str:
     return os.path.join(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "edgewright")  # noqa: PTH118 (~ is expanded later)
-
-
-def _read(lock: Path) -> object:
-    try:
-        with lock.open("rb") as stream:
-            return yaml.load(stream, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader))  # noqa: S506 (both are safe)
-    except (OSError, yaml.YAMLError, UnicodeDecodeError) as error:
-        problem = Problem(str(lock), f"cannot be read ({error})", remedy="Run 'edgewright lock' again.")
-        raise EdgeError(problem) from error
 
 
 def _archive(image: PinnedImage, cache: Path, elsewhere: int | None) -> Path:
