@@ -153,10 +153,15 @@ def _pod(
     pods, template = resources.named("v1", "pods"), owner["spec"]["template"]
     namespace, name = owner["metadata"]["namespace"], f"{owner['metadata']['name']}-{suffix}"
     pod = resources.store.get(pods.key(namespace, name))
-    if pod is None or pod["spec"]["containers"] != template["spec"]["containers"]:
+    annotations = template["metadata"].get("annotations", {})
+    if pod is None or (pod["spec"]["containers"], pod["metadata"].get("annotations", {})) != (
+        template["spec"]["containers"],
+        annotations,
+    ):
         reference = {"apiVersion": "apps/v1", "kind": kind, "controller": True}
         reference.update({key: owner["metadata"][key] for key in ("name", "uid")})
-        metadata = {"name": name, "labels": template["metadata"].get("labels", {}), "ownerReferences": [reference]}
+        metadata = {"name": name, "labels": template["metadata"].get("labels", {}), "annotations": annotations}
+        metadata["ownerReferences"] = [reference]
         spec = {**template["spec"], **({"nodeName": node["metadata"]["name"]} if node else {})}
         pod = {"metadata": metadata, "spec": spec}
     elif node and not pod["spec"].get("nodeName"):
@@ -193,6 +198,7 @@ def _tell(resources: Resources, owner: dict[str, Any], replicas: int) -> None:
     found = [resources.store.get(pods.key(namespace, f"{name}-{number}")) for number in range(replicas)]
     running = sum(1 for pod in found if pod and pod["status"]["phase"] == "Running")
     available = {"type": "Available", "status": "True" if running == replicas else "False"}
-    status = {"replicas": replicas, "readyReplicas": running, "availableReplicas": running, "conditions": [available]}
+    status: dict[str, Any] = {"replicas": replicas, "updatedReplicas": replicas, "conditions": [available]}
+    status.update(readyReplicas=running, availableReplicas=running)
     if owner.get("status") != status:
         resources.put(resources.named("apps/v1", "deployments"), namespace, {**owner, "status": status})

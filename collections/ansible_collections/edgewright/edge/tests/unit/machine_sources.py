@@ -75,5 +75,5 @@ def ova(path: Path, files: dict[str, bytes], *, manifest: str = "sha256") -> Pat
 
 def same_disk(one: Path, one_format: str, other: Path, other_format: str) -> bool:
     """Tell whether a guest would see the same in both, by qemu-img; a larger one may only have zeros more."""
-    command = ["qemu-img", "compare", "-f", one_format, "-F", other_format, one, other]
+    command: list[str | Path] = ["qemu-img", "compare", "-f", one_format, "-F", other_format, one, other]
     return subprocess.run(command, capture_output=True, check=False).returncode == 0
