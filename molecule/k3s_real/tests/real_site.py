@@ -1,4 +1,4 @@
-"""The scenario's site: its playbooks as its operator runs them, and what its one node says."""
+"""A scenario's site: its playbooks as its operator runs them, and what its one node says."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 HERE = PROJECT / "molecule" / "k3s_real"
 CONVERGE = HERE / "converge.yml"
 WORKLOADS = HERE / "workloads.yml"
-NODE = "node-k3s-real"
+NODE = scenario.NODE.replace("_", "-")
 TOKEN = os.environ.get("MOLECULE_K3S_TOKEN") or "token-of-a-test-0123456789abcdef"
 VERSION = (SCENARIO / "version").read_text()
 # What the inventory has that is other than the scenario's; tests go on from each other.

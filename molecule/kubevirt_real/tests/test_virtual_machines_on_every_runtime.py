@@ -1,0 +1,90 @@
+"""The tests that virtual machines pass on every runtime, on a real KubeVirt."""
+
+from __future__ import annotations
+
+import json
+import time
+import xml.etree.ElementTree as ET
+from typing import Any
+
+import scenario
+from real_site import CHANGED, NODE, left_the_node, play, ready
+from virtual_machine import NAME, Runtime, VirtualMachineBehaviour
+
+CONVERGE = scenario.HERE / "converge.yml"
+SUBRESOURCES = "/apis/subresources.kubevirt.io/v1/namespaces/edgewright/virtualmachines"
+
+
+class _KubeVirt(Runtime):
+    def machine(self) -> dict[str, Any]:
+        return {
+            "name": NAME,
+            "machine": "q35",
+            "firmware": "bios",
+            "cpu": {"model": "qemu64"},
+            "memory": "32MiB",
+            "graphics": "none",
+            "start_order": 25,
+            "stop_timeout": 3,
+            "disks": [{"source": "file:till.raw", "bus": "sata"}],
+            "nics": [{"network": "default", "model": "virtio"}],
+        }
+
+    def apply(self, machines: list[dict[str, Any]]) -> scenario.Run:
+        CHANGED["edge_virtual_machines"] = machines
+        return play(CONVERGE)
+
+    def console(self, host: Any, name: str) -> str:
+        """Return the log of the pod that runs; of one that is gone, nothing."""
+        return "".join(
+            str(host.run("kubectl -n edgewright logs %s -c guest-console-log", pod).stdout) for pod in _pods(host, name)
+        )
+
+    def process(self, host: Any, name: str) -> str:
+        return str(host.run("pgrep -f '^/[^ ]*qemu[^ ]* .*guest=edgewright_%s,'", name).stdout.strip())
+
+    def link_states(self, host: Any, name: str) -> list[str]:
+        (pod,) = _pods(host, name)
+        domain = host.check_output(
+            "kubectl -n edgewright exec %s -c compute -- virsh dumpxml %s", pod, f"edgewright_{name}"
+        )
+        cards = ET.fromstring(domain).iterfind("devices/interface")  # noqa: S314 (libvirt's own)
+        links = [card.find("link") for card in cards]
+        return ["up" if link is None else str(link.get("state")) for link in links]
+
+    def stop(self, host: Any, name: str) -> None:
+        _ask(host, name, "stop")
+        host.check_output("kubectl -n edgewright wait --for=delete virtualmachineinstance %s --timeout=120s", name)
+
+    def start(self, host: Any, name: str) -> None:
+        _ask(host, name, "start")
+
+    def power_cycle(self, host: Any) -> None:
+        assert left_the_node(host) == "0"
+        scenario.power_cycle(NODE)
+        until = time.monotonic() + 60
+        while host.run("systemctl is-system-running").stdout.strip() not in ("running", "degraded", "starting"):
+            assert time.monotonic() < until
+            time.sleep(0.5)
+        ready(host, 600)
+
+    def disk(self, name: str) -> str:
+        return f"/var/lib/edgewright/virtual-machines/{name}/disk0/disk.img"
+
+
+def _pods(host: Any, name: str) -> list[str]:
+    said = host.run("kubectl -n edgewright get pods -o json -l vm.kubevirt.io/name=%s", name).stdout
+    return [
+        pod["metadata"]["name"]
+        for pod in json.loads(said or '{"items": []}')["items"]
+        if pod["status"]["phase"] == "Running" and "deletionTimestamp" not in pod["metadata"]
+    ]
+
+
+def _ask(host: Any, name: str, what: str) -> None:
+    """Ask KubeVirt for what ``virtctl`` asks it for."""
+    host.check_output("echo '{}' | kubectl replace --raw %s -f -", f"{SUBRESOURCES}/{name}/{what}")
+
+
+class TestVirtualMachine(VirtualMachineBehaviour):
+    runtime = _KubeVirt()
