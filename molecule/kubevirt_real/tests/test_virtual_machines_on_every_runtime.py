@@ -21,7 +21,7 @@ class _KubeVirt(Runtime):
             "name": NAME,
             "machine": "q35",
             "firmware": "bios",
-            "cpu": {"model": "qemu64"},
+            "cpu": {"model": "pentium3"},
             "memory": "32MiB",
             "graphics": "none",
             "start_order": 25,

@@ -54,13 +54,18 @@ def unmet(expected: Expectation, found: Object | None) -> list[str]:
     """Return what is not as expected, a sentence each; nothing when the object is ready.
 
     An object whose controller has not seen its newest form yet (``status.observedGeneration``, where a kind has it) is
-    not ready, whatever its conditions say.
+    not ready, whatever its conditions say. Of KubeVirt's machines that field tells the form of the one that runs, which
+    stays until it is restarted; what the controller has seen is ``desiredGeneration`` (``api/core/v1/types.go``,
+    ``VirtualMachineStatus``).
     """
     if found is None:
         return [f"{expected}: does not exist"]
     status: Object = found.get("status") or {}
     lacks = []
-    seen, newest = status.get("observedGeneration"), found.get("metadata", {}).get("generation")
+    seen, newest = (
+        status.get("desiredGeneration", status.get("observedGeneration")),
+        found.get("metadata", {}).get("generation"),
+    )
     if seen is not None and newest is not None and seen < newest:
         lacks.append(f"its controller has seen generation {seen} of {newest}")
     for name, value in expected.status.items():
@@ -108,14 +113,17 @@ def unapplied(path: str, checksum: str, addon: Object | None, events: Sequence[O
     return [f"{path}: k3s cannot apply it: {newest.get('message')}"]
 
 
-def unready_pods(pods: Sequence[Object], owners: Sequence[Object] = ()) -> list[str]:
+def unready_pods(
+    pods: Sequence[Object], owners: Sequence[Object] = (), nodes: Sequence[Object] | None = None
+) -> list[str]:
     """Return why pods do not run, a sentence each, and why there are none.
 
     Args:
         pods: of the namespaces concerned.
         owners: their ReplicaSets and Deployments: one that may not make pods says why in its conditions.
+        nodes: all of the cluster, if they are known: what none of them has is told of a pod that no node takes.
     """
-    told = [text for pod in pods if (text := _trouble(pod))]
+    told = [text for pod in pods if (text := _trouble(pod, nodes))]
     for owner in owners:
         told += [
             f"{_where(owner)}: its pods cannot be made: {condition.get('message')}"
@@ -131,7 +139,7 @@ def _where(found: Object) -> str:
     return f"{metadata.get('namespace')}/{metadata.get('name')}"
 
 
-def _trouble(pod: Object) -> str:
+def _trouble(pod: Object, nodes: Sequence[Object] | None) -> str:
     status = pod.get("status") or {}
     if status.get("phase") == "Succeeded":
         return ""
@@ -147,8 +155,29 @@ def _trouble(pod: Object) -> str:
         reasons = [
             str(each.get("message") or "no node takes it") for each in scheduled if each.get("status") == "False"
         ]
+        reasons += _missing_labels(pod, nodes) if reasons and nodes is not None else []
         reasons = reasons or ["its containers have not been made yet"]
     return f"pod {_where(pod)}: {'; '.join(reasons)}" if reasons else ""
+
+
+def _missing_labels(pod: Object, nodes: Sequence[Object]) -> list[str]:
+    """Return which labels a pod's node must have that no node has, and what nodes have in their place.
+
+    The scheduler says only that no node matches. KubeVirt has a label for each processor model that a node's
+    virtualization gives (``cpu-model.node.kubevirt.io/<model>``), and so for machine types and features.
+    """
+    labels: list[Object] = [node.get("metadata", {}).get("labels") or {} for node in nodes]
+    told = []
+    for name, value in ((pod.get("spec") or {}).get("nodeSelector") or {}).items():
+        if any(of_node.get(name) == value for of_node in labels):
+            continue
+        prefix = name.rpartition("/")[0] + "/"
+        others = sorted(
+            {other.removeprefix(prefix) for of_node in labels for other in of_node if other.startswith(prefix)}
+        )
+        has = f" (there are {', '.join(others)})" if prefix != "/" and others else ""
+        told.append(f"no node has the label {name}={value}{has}")
+    return told
 
 
 def _waits(state: Object, image: str | None) -> str:

@@ -30,8 +30,8 @@ def refusals(vm: VirtualMachine, *, where: str, virtualization: str = "kvm") -> 
             f"{where}.cpu.model",
             "needs hardware virtualization",
             found="'host-passthrough' with edge_virtualization 'emulation'",
-            expected="a QEMU model as qemu64, or host-model",
-            remedy="Name a model as qemu64, or leave cpu.model out.",
+            expected="a QEMU model as pentium3, or host-model",
+            remedy="Name a model as pentium3, or leave cpu.model out.",
         )
     if vm.machine not in MACHINES:
         problems.add(

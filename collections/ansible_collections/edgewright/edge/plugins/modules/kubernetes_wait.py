@@ -186,15 +186,16 @@ class Look:
 
     def pods(self) -> list[str]:
         """Return the pods that do not run, and why."""
-        pods, owners = [], []
+        pods, owners, nodes = [], [], []
         try:
             for namespace in self._namespaces:
                 pods += self._api.list(f"/api/v1/namespaces/{namespace}/pods")
                 for plural in ("deployments", "replicasets"):
                     owners += self._api.list(f"/apis/apps/v1/namespaces/{namespace}/{plural}")
+            nodes = self._api.list("/api/v1/nodes")
         except ApiError as error:
             return [f"pods cannot be asked for: {error}"]
-        return unready_pods(pods, owners)
+        return unready_pods(pods, owners, nodes)
 
     def _unapplied(self, path: str, checksum: str) -> list[str]:
         addon = self._api.get(f"/apis/k3s.cattle.io/v1/namespaces/{_SYSTEM}/addons/{addon_name(path)}")

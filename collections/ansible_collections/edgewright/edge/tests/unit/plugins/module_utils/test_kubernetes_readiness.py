@@ -67,6 +67,14 @@ def test_conditions_of_an_older_generation_do_not_count():
     assert told == "kubevirts.kubevirt.io kubevirt/kubevirt: its controller has seen generation 1 of 2"
 
 
+def test_a_machine_that_runs_in_an_older_form_is_ready_once_its_controller_knows_the_newest():
+    machine = Expectation("virtualmachines.kubevirt.io", "v1", "till", "edgewright", {}, {"Ready": "True"})
+    status = {"conditions": [{"type": "Ready", "status": "True"}], "observedGeneration": 1}
+    assert unmet(machine, {"metadata": {"generation": 2}, "status": {**status, "desiredGeneration": 2}}) == []
+    (told,) = unmet(machine, {"metadata": {"generation": 3}, "status": {**status, "desiredGeneration": 2}})
+    assert "its controller has seen generation 2 of 3" in told
+
+
 def test_an_addon_is_named_as_k3s_names_it():
     assert addon_name("/var/lib/rancher/k3s/server/manifests/edgewright-cdi.v1.66.yaml") == "edgewright-cdi"
 
@@ -107,6 +115,25 @@ def test_a_pod_that_no_node_takes_says_what_the_scheduler_said():
     assert unready_pods([pod("virt-api-0", conditions=[condition])]) == [
         "pod kubevirt/virt-api-0: 0/1 nodes are available: insufficient memory."
     ]
+
+
+def test_what_no_node_has_is_told_of_a_pod_that_no_node_takes():
+    scheduled = {"type": "PodScheduled", "status": "False", "message": "0/2 nodes are available"}
+    launcher = pod("virt-launcher-till", phase="Pending", conditions=[scheduled])
+    launcher["spec"]["nodeSelector"] = {"kubernetes.io/arch": "amd64", "cpu-model.node.kubevirt.io/qemu64": "true"}
+    models = ["kvm64", "pentium3"]
+    nodes = [
+        {"metadata": {"labels": {"kubernetes.io/arch": "amd64", f"cpu-model.node.kubevirt.io/{model}": "true"}}}
+        for model in models
+    ]
+    told = "pod kubevirt/virt-launcher-till: 0/2 nodes are available"
+    missing = "no node has the label cpu-model.node.kubevirt.io/qemu64=true"
+    assert unready_pods([launcher]) == [told]
+    assert unready_pods([launcher], nodes=nodes) == [f"{told}; {missing} (there are kvm64, pentium3)"]
+    launcher["spec"]["nodeSelector"] = {"rack": "7"}
+    assert unready_pods([launcher], nodes=nodes) == [f"{told}; no node has the label rack=7"]
+    launcher["spec"]["nodeSelector"] = {"kubernetes.io/arch": "amd64"}
+    assert unready_pods([launcher], nodes=nodes) == [told]
 
 
 def test_a_container_that_ended_badly_or_is_not_ready_is_told():
