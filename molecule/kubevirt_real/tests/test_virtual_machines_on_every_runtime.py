@@ -45,9 +45,8 @@ class _KubeVirt(Runtime):
 
     def link_states(self, host: Any, name: str) -> list[str]:
         (pod,) = _pods(host, name)
-        domain = host.check_output(
-            "kubectl -n edgewright exec %s -c compute -- virsh dumpxml %s", pod, f"edgewright_{name}"
-        )
+        virsh = f"kubectl -n edgewright exec {pod} -c compute -- virsh --connect qemu:///session"
+        domain = host.check_output(f"{virsh} dumpxml %s", f"edgewright_{name}")
         cards = ET.fromstring(domain).iterfind("devices/interface")  # noqa: S314 (libvirt's own)
         links = [card.find("link") for card in cards]
         return ["up" if link is None else str(link.get("state")) for link in links]
