@@ -113,12 +113,17 @@ class VirtualMachineBehaviour:
         self.runtime.start(host, NAME)
         self.wait_for_start(host, 3)
 
+    def test_a_run_starts_what_its_operator_has_stopped(self, host: Any) -> None:
+        self.runtime.stop(host, NAME)
+        assert self.runtime.apply([self.runtime.machine()]).changed == 1
+        self.wait_for_start(host, 4)
+
     def test_machines_come_back_after_a_power_cut_and_halted_ones_stay_off(self, host: Any) -> None:
         attic = {**self.runtime.machine(), "name": "attic", "run_policy": "halted", "start_order": 30}
         self.runtime.apply([self.runtime.machine(), attic])
         assert self.runtime.process(host, "attic") == ""
         self.runtime.power_cycle(host)
-        self.wait_for_start(host, 4, 600)
+        self.wait_for_start(host, 5, 600)
         assert self.runtime.process(host, "attic") == ""
 
     def test_a_machine_that_is_no_longer_declared_is_gone_and_its_disk_is_kept(self, host: Any) -> None:
@@ -126,4 +131,4 @@ class VirtualMachineBehaviour:
         self.wait_until_off(host, NAME)
         assert host.file(self.runtime.disk(NAME)).exists
         self.runtime.apply([self.runtime.machine()])
-        self.wait_for_start(host, 5)
+        self.wait_for_start(host, 6)

@@ -72,6 +72,9 @@ _value:
         run_policy:
           description: V(always), V(manual) or V(halted).
           type: str
+        run_strategy:
+          description: The same as KubeVirt's C(runStrategy).
+          type: str
         stop_timeout:
           description: Seconds the machine gets to shut down.
           type: int
@@ -105,6 +108,7 @@ from ansible_collections.edgewright.edge.plugins.module_utils.kubernetes_workloa
 )
 from ansible_collections.edgewright.edge.plugins.module_utils.kubevirt_machine import refusals
 from ansible_collections.edgewright.edge.plugins.module_utils.kubevirt_virtual_machine import (
+    RUN_STRATEGIES,
     claim_name,
     machine_objects,
 )
@@ -155,6 +159,7 @@ def kubevirt_virtual_machines(declared: Mapping[str, object], site: str, virtual
                     if disk.volume.local
                 ],
                 "run_policy": vm.run_policy,
+                "run_strategy": RUN_STRATEGIES[vm.run_policy],
                 "stop_timeout": vm.stop_timeout,
                 "file": file_name(vm, VIRTUAL_MACHINE),
                 "claims": [

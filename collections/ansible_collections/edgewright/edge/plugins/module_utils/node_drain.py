@@ -240,9 +240,13 @@ def stopped_for(machines: Iterable[Object], node: str) -> list[Object]:
     return [
         machine
         for machine in machines
-        if (machine["metadata"].get("annotations") or {}).get(STOPPED_ON) == node
-        and STRATEGY in machine["metadata"]["annotations"]
+        if is_stopped_for_a_node(machine) and machine["metadata"]["annotations"][STOPPED_ON] == node
     ]
+
+
+def is_stopped_for_a_node(machine: Object) -> bool:
+    """Tell whether a VirtualMachine was stopped when a node was drained, and has not been started again since."""
+    return {STOPPED_ON, STRATEGY} <= set(machine["metadata"].get("annotations") or {})
 
 
 def check_removal(node: Object, *, force: bool) -> None:
