@@ -38,6 +38,7 @@ HELP = (
 )
 _CONTROL = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]|[\x00-\x08\x0b-\x1f]")
 _POLL = 3.0  # seconds between two looks at the node
+_CONSOLE_SECONDS = 45.0  # a guest in an emulated machine starts slowly
 _MEMORY = {"podman": "2GiB", "k3s": "4GiB"}
 
 
@@ -174,21 +175,40 @@ def _ask(
 
 
 def _wait_healthy(machine: Machine, port: int, *, deadline: float) -> dict[str, Any]:
-    """Wait for the node's own health check; return what its status page says."""
+    """Wait for the node's own health check; return what its status page says.
+
+    Virtual machines that run get some time more to say something on their consoles.
+    """
     url = f"http://127.0.0.1:{machine.host_port(port)}/status.json"
     status: dict[str, Any] = {}
+    healthy = False
     while time.monotonic() < deadline:
         with contextlib.suppress(httpx.TransportError, httpx.HTTPStatusError, ValueError):
             status = httpx.get(url, timeout=60, trust_env=False).raise_for_status().json()
             if (status.get("health") or {}).get("healthy"):
-                return status
+                if not _silent(status):
+                    return status
+                if not healthy:
+                    healthy, deadline = True, min(deadline, time.monotonic() + _CONSOLE_SECONDS)
         _still_on(machine)
         time.sleep(_POLL)
+    if healthy:
+        return status
     checks = (status.get("health") or {}).get("checks", [])
     bad = ", ".join(f"{check['name']}: {check['message']}" for check in checks if not check["healthy"])
     raise EdgeError(
         Problem(url, "the node does not become healthy", found=bad or "no report", remedy=f"See {machine.console}.")
     )
+
+
+def _silent(status: dict[str, Any]) -> list[str]:
+    """Return the virtual machines that run and have said nothing yet."""
+    machines = status.get("virtual_machines") or []
+    return [
+        machine["name"]
+        for machine in machines
+        if machine["state"] == "running" and not _readable(machine["console_tail"])
+    ]
 
 
 def _still_on(machine: Machine) -> None:
