@@ -84,6 +84,17 @@ def left_the_node(host: Any) -> str:
     return str(packets)
 
 
+def power_cycle(host: Any) -> None:
+    """Cut the node's power and give it back; nothing has left the node until then."""
+    assert left_the_node(host) == "0"
+    scenario.power_cycle(NODE)
+    until = time.monotonic() + 60
+    while host.run("systemctl is-system-running").stdout.strip() not in ("running", "degraded", "starting"):
+        assert time.monotonic() < until
+        time.sleep(0.5)
+    ready(host, 600)
+
+
 def cut_power(host: Any) -> None:
     """End k3s, containerd and all containers, and leave of them what a power cut leaves: what is on the disk.
 

@@ -56,7 +56,8 @@ def main() -> int:
     if sys.argv[1:] == ["kubevirt"] and not kubevirt_releases():
         print(f"no release of KubeVirt in {mirror().parent / 'kubevirt'}, beside those of k3s")
         return 1
-    if sys.argv[1:] == ["ingress"] and TRAEFIK not in (found[0] / "k3s-images.txt").read_text(encoding="ascii"):
+    names = found[0] / "k3s-images.txt"
+    if sys.argv[1:] == ["ingress"] and not (names.is_file() and TRAEFIK in names.read_text(encoding="ascii")):
         print(f"no Traefik among the images of {found[0]}")
         return 1
     print(found[0])

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import json
-import time
-import xml.etree.ElementTree as ET
 from typing import Any
 
 import scenario
-from real_site import CHANGED, NODE, left_the_node, play, ready
-from virtual_machine import NAME, Runtime, VirtualMachineBehaviour
+from real_site import CHANGED, play, power_cycle
+from virtual_machine import NAME, Runtime, VirtualMachineBehaviour, links_of
 
 CONVERGE = scenario.HERE / "converge.yml"
 SUBRESOURCES = "/apis/subresources.kubevirt.io/v1/namespaces/edgewright/virtualmachines"
@@ -47,9 +45,7 @@ class _KubeVirt(Runtime):
         (pod,) = _pods(host, name)
         virsh = f"kubectl -n edgewright exec {pod} -c compute -- virsh --connect qemu:///session"
         domain = host.check_output(f"{virsh} dumpxml %s", f"edgewright_{name}")
-        cards = ET.fromstring(domain).iterfind("devices/interface")  # noqa: S314 (libvirt's own)
-        links = [card.find("link") for card in cards]
-        return ["up" if link is None else str(link.get("state")) for link in links]
+        return links_of(domain)
 
     def stop(self, host: Any, name: str) -> None:
         _ask(host, name, "stop")
@@ -59,13 +55,7 @@ class _KubeVirt(Runtime):
         _ask(host, name, "start")
 
     def power_cycle(self, host: Any) -> None:
-        assert left_the_node(host) == "0"
-        scenario.power_cycle(NODE)
-        until = time.monotonic() + 60
-        while host.run("systemctl is-system-running").stdout.strip() not in ("running", "degraded", "starting"):
-            assert time.monotonic() < until
-            time.sleep(0.5)
-        ready(host, 600)
+        power_cycle(host)
 
     def disk(self, name: str) -> str:
         return f"/var/lib/edgewright/virtual-machines/{name}/disk0/disk.img"

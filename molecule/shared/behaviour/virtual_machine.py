@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import time
+import xml.etree.ElementTree as ET
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -58,6 +59,13 @@ class Runtime(ABC):
     @abstractmethod
     def disk(self, name: str) -> str:
         """Return where a machine's first disk is on the node."""
+
+
+def links_of(domain: str) -> list[str]:
+    """Return ``up`` or ``down`` for each network card of a libvirt domain: runtimes have one below them."""
+    cards = ET.fromstring(domain).iterfind("devices/interface")  # noqa: S314 (libvirt's own)
+    links = [card.find("link") for card in cards]
+    return ["up" if link is None else str(link.get("state")) for link in links]
 
 
 class VirtualMachineBehaviour:

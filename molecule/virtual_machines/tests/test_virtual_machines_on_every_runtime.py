@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import xml.etree.ElementTree as ET
 from typing import Any
 
 import scenario
 import yaml
-from virtual_machine import NAME, Runtime, VirtualMachineBehaviour
+from virtual_machine import NAME, Runtime, VirtualMachineBehaviour, links_of
 
 CONVERGE = scenario.HERE / "converge.yml"
 SMALL = {"memory": "32MiB", "machine": "pc", "graphics": "none"}
@@ -33,9 +32,7 @@ class _Libvirt(Runtime):
 
     def link_states(self, host: Any, name: str) -> list[str]:
         domain = host.check_output("virsh --connect qemu:///system dumpxml %s", name)
-        cards = ET.fromstring(domain).iterfind("devices/interface")  # noqa: S314 (libvirt's own)
-        links = [card.find("link") for card in cards]
-        return ["up" if link is None else str(link.get("state")) for link in links]
+        return links_of(domain)
 
     def stop(self, host: Any, name: str) -> None:
         host.check_output("systemctl stop edgewright-vm@%s.service", name)

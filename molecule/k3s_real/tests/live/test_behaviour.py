@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import json
-import time
 from typing import Any
 
 import scenario
 from inference_service import IMAGE, InferenceServiceBehaviour, Runtime
-from real_site import CHANGED, NODE, WORKLOADS, left_the_node, play, ready
+from real_site import CHANGED, WORKLOADS, play, power_cycle
 from scenario import SCENARIO
 
 
@@ -33,13 +32,7 @@ class _K3s(Runtime):
         host.check_output("kill -9 %s", str(inspected["info"]["pid"]))
 
     def power_cycle(self, host: Any) -> None:
-        assert left_the_node(host) == "0"
-        scenario.power_cycle(NODE)
-        until = time.monotonic() + 60
-        while host.run("systemctl is-system-running").stdout.strip() not in ("running", "degraded", "starting"):
-            assert time.monotonic() < until
-            time.sleep(0.5)
-        ready(host, 600)
+        power_cycle(host)
 
     def _containers(self, host: Any, name: str) -> list[str]:
         selected = f"app.kubernetes.io/name={name}"

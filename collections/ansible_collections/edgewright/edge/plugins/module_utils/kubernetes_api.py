@@ -126,6 +126,22 @@ class Api:
         """Merge a patch into an object (RFC 7386)."""
         return self.ask("PATCH", path, body, content_type=MERGE_PATCH)
 
+    def ask_until(self, deadline: Deadline, method: str, path: str, body: object) -> None:
+        """Send a request that webhooks have to agree to; after a start they take a while to answer. ``PATCH`` merges.
+
+        Raises:
+            ApiError: it is refused, or time is over.
+        """
+        kind = MERGE_PATCH if method == "PATCH" else "application/json"
+        while True:
+            try:
+                self.ask(method, path, body, content_type=kind)
+            except ApiError as error:
+                if not error.passing or not deadline.wait():
+                    raise
+            else:
+                return
+
 
 class Deadline:
     """A point in time until which something is tried again.

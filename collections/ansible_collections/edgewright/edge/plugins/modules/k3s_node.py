@@ -289,31 +289,24 @@ class Node:
     def _stop(self, name: Name) -> None:
         machine = self._api.get(self._machine(name))
         if machine is not None:
-            self._patient("PATCH", self._machine(name), node_drain.stop_patch(machine, self.name))
+            self._api.ask_until(self._deadline, "PATCH", self._machine(name), node_drain.stop_patch(machine, self.name))
 
     def _start(self, machine: node_drain.Object) -> None:
         name = node_drain.name_of(machine)
         if node_drain.needs_start(machine):
             spec = node_drain.start_patch(machine)["spec"]
-            self._patient("PATCH", self._machine(name), {"spec": spec})
+            self._api.ask_until(self._deadline, "PATCH", self._machine(name), {"spec": spec})
             try:
-                self._patient("PUT", self._machine(name).replace("/apis/", "/apis/subresources.", 1) + "/start", {})
+                self._api.ask_until(
+                    self._deadline,
+                    "PUT",
+                    self._machine(name).replace("/apis/", "/apis/subresources.", 1) + "/start",
+                    {},
+                )
             except ApiError as error:
                 if error.status != 409:  # it runs already
                     raise
-        self._patient("PATCH", self._machine(name), node_drain.start_patch(machine))
-
-    def _patient(self, method: str, path: str, body: object) -> None:
-        """Send a request that KubeVirt's webhooks have to agree to; after a start they take a while to answer."""
-        while True:
-            try:
-                kind = "application/merge-patch+json" if method == "PATCH" else "application/json"
-                self._api.ask(method, path, body, content_type=kind)
-            except ApiError as error:
-                if not error.passing or not self._deadline.wait():
-                    raise
-            else:
-                return
+        self._api.ask_until(self._deadline, "PATCH", self._machine(name), node_drain.start_patch(machine))
 
     def _empty(self, plan: node_drain.Plan) -> None:
         going = set(plan.evict)

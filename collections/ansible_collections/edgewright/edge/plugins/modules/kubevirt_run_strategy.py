@@ -100,22 +100,6 @@ def differing(api: Api, folder: str, machines: dict[str, str], *, check: bool) -
     return found
 
 
-def set_strategy(api: Api, path: str, strategy: str, deadline: Deadline) -> None:
-    """Set a machine's strategy; KubeVirt's webhook, which has to agree, may be starting.
-
-    Raises:
-        ApiError: it is refused, or time is over.
-    """
-    while True:
-        try:
-            api.patch(path, {"spec": {"runStrategy": strategy}})
-        except ApiError as error:
-            if not error.passing or not deadline.wait():
-                raise
-        else:
-            return
-
-
 def main() -> None:
     """Run the module."""
     module = AnsibleModule(argument_spec=ARGUMENTS, supports_check_mode=True)
@@ -128,7 +112,7 @@ def main() -> None:
         api = Api(module.params["kubeconfig"])
         before = differing(api, folder, wanted, check=module.check_mode)
         for name in [] if module.check_mode else before:
-            set_strategy(api, f"{folder}/{name}", wanted[name], deadline)
+            api.ask_until(deadline, "PATCH", f"{folder}/{name}", {"spec": {"runStrategy": wanted[name]}})
     except ApiError as error:
         module.fail_json(msg=f"the cluster's API: {error}")
     after = {name: wanted[name] for name in before}
