@@ -19,13 +19,15 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ansible_collections.edgewright.edge.plugins.filter.kubevirt_virtual_machines import kubevirt_virtual_machines
-from ansible_collections.edgewright.edge.plugins.filter.libvirt_domains import libvirt_domains
 from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError
 from ansible_collections.edgewright.edge.plugins.module_utils.k3s_files import k3s_files
 from ansible_collections.edgewright.edge.plugins.module_utils.k3s_node import KEYS
 from ansible_collections.edgewright.edge.plugins.module_utils.network import Network, network_files
 from ansible_collections.edgewright.edge.plugins.module_utils.site import check_site_variables
+from ansible_collections.edgewright.edge.plugins.plugin_utils.filters.kubevirt_virtual_machines import (
+    kubevirt_virtual_machines,
+)
+from ansible_collections.edgewright.edge.plugins.plugin_utils.filters.libvirt_domains import libvirt_domains
 from bench.figures import Row
 from edgewright.paths import project_root
 from edgewright.site import Site, load_site

@@ -38,7 +38,10 @@ INDEX = (
     f'mkdir -p "$1{REPOSITORY}" && mv "$1"/var/cache/apt/archives/*.deb "$1{REPOSITORY}/" && '
     f'chroot "$1" sh -c "cd {REPOSITORY} && apt-ftparchive packages . >Packages && apt-ftparchive release . >Release"'
 )
-SOURCE = f'echo "deb [trusted=yes] file:{REPOSITORY} ./" >"$1/etc/apt/sources.list"'
+SOURCE = (
+    f'echo "deb [trusted=yes] file:{REPOSITORY} ./" >"$1/etc/apt/sources.list" && '
+    'find "$1/var/lib/apt/lists" -type f -delete && chroot "$1" apt-get --quiet=2 update'
+)
 # A test's containers are thrown away: their packages need not survive a power cut.
 UNSAFE = 'echo force-unsafe-io >"$1/etc/dpkg/dpkg.cfg.d/unsafe-io"'
 
@@ -63,6 +66,7 @@ def command() -> list[str]:
         f"--customize-hook={DOWNLOAD.format(packages=' '.join(packages()))}",
         f"--customize-hook={INDEX}",
         f"--customize-hook={UNSAFE}",
+        "--skip=cleanup/apt/lists",
         # After mmdebstrap's own cleaning, which would empty the file again.
         f"--customize-hook={SOURCE}",
         "trixie",

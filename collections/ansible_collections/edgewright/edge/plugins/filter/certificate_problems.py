@@ -46,17 +46,10 @@ _value:
 
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.edgewright.edge.plugins.plugin_utils.given_certificate import (
-    certificate_problems as problems_of,
-)
+from ansible_collections.edgewright.edge.plugins.plugin_utils.late_filter import late_filter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
-
-
-def certificate_problems(variables: Mapping[str, Any], names: Iterable[str] = (), with_keys: bool = True) -> list[str]:
-    """Return the problems as text."""
-    return [str(problem) for problem in problems_of(variables, names, with_keys=with_keys)]
+    from collections.abc import Callable, Mapping
 
 
 class FilterModule:
@@ -64,4 +57,4 @@ class FilterModule:
 
     def filters(self) -> Mapping[str, Callable[..., Any]]:
         """Return the filters of this file by name."""
-        return {"certificate_problems": certificate_problems}
+        return {"certificate_problems": late_filter("certificate_problems")}

@@ -58,26 +58,10 @@ _value:
 
 from typing import TYPE_CHECKING, Any
 
-from ansible_collections.edgewright.edge.plugins.module_utils import k3s_files
+from ansible_collections.edgewright.edge.plugins.plugin_utils.late_filter import late_filter
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
-
-
-def k3s_file_set(files: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    """Sort the files."""
-    shown, hidden = (
-        [{key: file[key] for key in ("path", "content", "mode")} for file in files if bool(file["secret"]) is secret]
-        for secret in (False, True)
-    )
-    absent = k3s_files.absent(files)
-    return {
-        "directories": k3s_files.directories(files),
-        "files": shown,
-        "secret_files": hidden,
-        "absent": absent,
-        "affects": {**{path: k3s_files.affects(path) for path in absent}, **{f["path"]: f["affects"] for f in files}},
-    }
+    from collections.abc import Callable, Mapping
 
 
 class FilterModule:
@@ -85,4 +69,4 @@ class FilterModule:
 
     def filters(self) -> Mapping[str, Callable[..., Any]]:
         """Return the filters of this file by name."""
-        return {"k3s_file_set": k3s_file_set}
+        return {"k3s_file_set": late_filter("k3s_file_set")}

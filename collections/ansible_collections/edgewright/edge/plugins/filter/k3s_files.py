@@ -97,20 +97,10 @@ _value:
 
 from typing import TYPE_CHECKING, Any
 
-from ansible.errors import AnsibleFilterError
-from ansible_collections.edgewright.edge.plugins.module_utils import k3s_files as files
-from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError
+from ansible_collections.edgewright.edge.plugins.plugin_utils.late_filter import late_filter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-
-
-def k3s_files(edge_kubernetes: object, node: object) -> list[dict[str, Any]]:
-    """Render a node's files; every problem is in the one error."""
-    try:
-        return files.k3s_files(edge_kubernetes, node)
-    except EdgeError as error:
-        raise AnsibleFilterError(str(error)) from error
 
 
 class FilterModule:
@@ -118,4 +108,4 @@ class FilterModule:
 
     def filters(self) -> Mapping[str, Callable[..., Any]]:
         """Return the filters of this file by name."""
-        return {"k3s_files": k3s_files}
+        return {"k3s_files": late_filter("k3s_files")}

@@ -57,30 +57,10 @@ _value:
 
 from typing import TYPE_CHECKING, Any
 
-from ansible.errors import AnsibleFilterError
-from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError
-from ansible_collections.edgewright.edge.plugins.module_utils.kubernetes_platform import Platform
-from ansible_collections.edgewright.edge.plugins.module_utils.kubernetes_release import cdi_url, kubevirt_url
+from ansible_collections.edgewright.edge.plugins.plugin_utils.late_filter import late_filter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-
-
-def kubernetes_platform(kubernetes: object) -> dict[str, Any]:
-    """Read ``edge_kubernetes``; every problem is in the one error."""
-    try:
-        platform = Platform.from_inventory(kubernetes)
-    except EdgeError as error:
-        raise AnsibleFilterError(str(error)) from error
-    return {
-        "k3s": platform.k3s,
-        "kubevirt": platform.kubevirt,
-        "kubevirt_url": platform.kubevirt and kubevirt_url(platform.kubevirt),
-        "cdi": platform.cdi,
-        "cdi_url": platform.cdi and cdi_url(platform.cdi),
-        "manifests": list(platform.manifests),
-        "images": list(platform.images),
-    }
 
 
 class FilterModule:
@@ -88,4 +68,4 @@ class FilterModule:
 
     def filters(self) -> Mapping[str, Callable[..., Any]]:
         """Return the filters of this file by name."""
-        return {"kubernetes_platform": kubernetes_platform}
+        return {"kubernetes_platform": late_filter("kubernetes_platform")}

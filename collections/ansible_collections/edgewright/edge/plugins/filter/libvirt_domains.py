@@ -78,58 +78,10 @@ _value:
 
 from typing import TYPE_CHECKING, Any
 
-from ansible.errors import AnsibleFilterError
-from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError, Problems
-from ansible_collections.edgewright.edge.plugins.module_utils.libvirt_domain import domain_xml, serial_log
-from ansible_collections.edgewright.edge.plugins.module_utils.virtual_machine import disk_path, order, virtual_machines
+from ansible_collections.edgewright.edge.plugins.plugin_utils.late_filter import late_filter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-
-
-def libvirt_domains(machines: object, site: str, virtualization: str = "kvm") -> list[dict[str, Any]]:
-    """Render ``edge_virtual_machines``; every problem of every machine is in the one error."""
-    problems = Problems()
-    domains: list[dict[str, Any]] = []
-    try:
-        declared = virtual_machines(machines, where="edge_virtual_machines", site=site)
-    except EdgeError as error:
-        raise AnsibleFilterError(str(error)) from error
-    numbers = {vm.name: number for number, vm in enumerate(declared)}
-    previous: str | None = None
-    for vm in order(declared):
-        where = f"edge_virtual_machines[{numbers[vm.name]}]"
-        try:
-            xml = domain_xml(vm, virtualization=virtualization, where=where)
-        except EdgeError as error:
-            problems.extend(error)
-            continue
-        domains.append(
-            {
-                "name": vm.name,
-                "uuid": vm.uuid,
-                "xml": xml,
-                "disks": [
-                    {
-                        "path": disk_path(vm.name, number),
-                        "source": disk.source,
-                        "format": disk.format,
-                        "size": disk.size,
-                    }
-                    for number, disk in enumerate(vm.disks)
-                ],
-                "serial_log": serial_log(vm.name),
-                "stop_timeout": vm.stop_timeout,
-                "run_policy": vm.run_policy,
-                "previous": previous,
-            }
-        )
-        previous = vm.name
-    try:
-        problems.raise_if_any()
-    except EdgeError as error:
-        raise AnsibleFilterError(str(error)) from error
-    return domains
 
 
 class FilterModule:
@@ -137,4 +89,4 @@ class FilterModule:
 
     def filters(self) -> Mapping[str, Callable[..., Any]]:
         """Return the filters of this file by name."""
-        return {"libvirt_domains": libvirt_domains}
+        return {"libvirt_domains": late_filter("libvirt_domains")}

@@ -39,21 +39,10 @@ _value:
 
 from typing import TYPE_CHECKING, Any
 
-from ansible.errors import AnsibleFilterError
-from ansible_collections.edgewright.edge.plugins.module_utils import network
-from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError
+from ansible_collections.edgewright.edge.plugins.plugin_utils.late_filter import late_filter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-
-
-def network_files(edge_network: object) -> list[dict[str, Any]]:
-    """Render ``edge_network``; every problem of every interface is in the one error."""
-    try:
-        declared = network.Network.from_inventory(edge_network, where="edge_network")
-    except EdgeError as error:
-        raise AnsibleFilterError(str(error)) from error
-    return [{"name": name, "text": text} for name, text in network.network_files(declared).items()]
 
 
 class FilterModule:
@@ -61,4 +50,4 @@ class FilterModule:
 
     def filters(self) -> Mapping[str, Callable[..., Any]]:
         """Return the filters of this file by name."""
-        return {"network_files": network_files}
+        return {"network_files": late_filter("network_files")}

@@ -61,32 +61,10 @@ _value:
 
 from typing import TYPE_CHECKING, Any
 
-from ansible.errors import AnsibleFilterError
-from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError
-from ansible_collections.edgewright.edge.plugins.module_utils.ingress import HTTPS_PORT
-from ansible_collections.edgewright.edge.plugins.module_utils.ingress_proxy import proxy_settings
-from ansible_collections.edgewright.edge.plugins.module_utils.ingress_reading import read_ingress
+from ansible_collections.edgewright.edge.plugins.plugin_utils.late_filter import late_filter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-
-
-def nginx_ingress(
-    data: object, site: str, node: str, services: object = (), machines: object = (), network: object = None
-) -> dict[str, Any]:
-    """Render ``edge_ingress``; every problem is in the one error."""
-    try:
-        declared = {"services": services, "machines": machines, "network": network}
-        read = read_ingress(data, {node: declared}, site=site, runtime="podman")
-    except EdgeError as error:
-        raise AnsibleFilterError(str(error)) from error
-    return {
-        "text": proxy_settings(read.ingress, {name: service.port for name, service in read.services.items()}),
-        "clients": read.ingress.client_ca,
-        "subjects": read.subjects,
-        "names": read.ingress.host_names(),
-        "port": HTTPS_PORT,
-    }
 
 
 class FilterModule:
@@ -94,4 +72,4 @@ class FilterModule:
 
     def filters(self) -> Mapping[str, Callable[..., Any]]:
         """Return the filters of this file by name."""
-        return {"nginx_ingress": nginx_ingress}
+        return {"nginx_ingress": late_filter("nginx_ingress")}

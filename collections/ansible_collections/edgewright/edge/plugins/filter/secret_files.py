@@ -38,24 +38,10 @@ _value:
 
 from typing import TYPE_CHECKING, Any
 
-from ansible.errors import AnsibleFilterError
-from ansible_collections.edgewright.edge.plugins.module_utils import secret_file
-from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError
+from ansible_collections.edgewright.edge.plugins.plugin_utils.late_filter import late_filter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-
-
-def secret_files(data: object, where: str = "base__secret_files") -> dict[str, list[dict[str, Any]]]:
-    """Check the list; every problem is in the one error, which names ``where`` and no content."""
-    try:
-        files = secret_file.secret_files(data, where=where)
-    except EdgeError as error:
-        raise AnsibleFilterError(str(error)) from None
-    return {
-        "directories": [{"path": path, "mode": "0700", "keep": True} for path in secret_file.folders(files)],
-        "files": [{"path": file.path, "content": file.content, "mode": "0600"} for file in files],
-    }
 
 
 class FilterModule:
@@ -63,4 +49,4 @@ class FilterModule:
 
     def filters(self) -> Mapping[str, Callable[..., Any]]:
         """Return the filters of this file by name."""
-        return {"secret_files": secret_files}
+        return {"secret_files": late_filter("secret_files")}

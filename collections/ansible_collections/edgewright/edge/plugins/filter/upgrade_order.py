@@ -50,20 +50,10 @@ _value:
 
 from typing import TYPE_CHECKING, Any
 
-from ansible.errors import AnsibleFilterError
-from ansible_collections.edgewright.edge.plugins.module_utils import upgrade_order as order
-from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError
+from ansible_collections.edgewright.edge.plugins.plugin_utils.late_filter import late_filter
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-
-
-def upgrade_order(nodes: list[dict[str, Any]], target: str, servers: list[str], agents: list[str]) -> list[str]:
-    """Compare versions; every problem of every node is in the one error."""
-    try:
-        return order.upgrade_order(nodes, target, servers=servers, agents=agents)
-    except EdgeError as error:
-        raise AnsibleFilterError(str(error)) from error
 
 
 class FilterModule:
@@ -71,4 +61,4 @@ class FilterModule:
 
     def filters(self) -> Mapping[str, Callable[..., Any]]:
         """Return the filters of this file by name."""
-        return {"upgrade_order": upgrade_order}
+        return {"upgrade_order": late_filter("upgrade_order")}

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ansible_collections.edgewright.edge.plugins.filter.quadlets import quadlets
+from ansible_collections.edgewright.edge.plugins.plugin_utils.filters.quadlets import quadlets
 from ansible_collections.edgewright.edge.tests.unit.ansible_cli import ansible
 
 ROLE = Path(__file__).parents[2] / "roles" / "inference_services"

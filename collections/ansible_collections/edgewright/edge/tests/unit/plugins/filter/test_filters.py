@@ -6,7 +6,7 @@ import json
 
 import pytest
 from ansible.errors import AnsibleFilterError
-from ansible_collections.edgewright.edge.plugins.filter import libvirt_domains, network_files, quadlets
+from ansible_collections.edgewright.edge.plugins.plugin_utils.filters import libvirt_domains, network_files, quadlets
 from ansible_collections.edgewright.edge.tests.unit.ansible_cli import ansible
 
 TILL = {

@@ -9,8 +9,10 @@ import jsonschema
 import pytest
 import yaml
 from ansible.errors import AnsibleFilterError
-from ansible_collections.edgewright.edge.plugins.filter.kserve_inference_services import kserve_inference_services
-from ansible_collections.edgewright.edge.plugins.filter.kubernetes_inference_services import (
+from ansible_collections.edgewright.edge.plugins.plugin_utils.filters.kserve_inference_services import (
+    kserve_inference_services,
+)
+from ansible_collections.edgewright.edge.plugins.plugin_utils.filters.kubernetes_inference_services import (
     kubernetes_inference_services,
 )
 from ansible_collections.edgewright.edge.tests.unit.kubernetes_schema import validate

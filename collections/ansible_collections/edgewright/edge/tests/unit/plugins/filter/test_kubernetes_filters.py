@@ -7,9 +7,9 @@ import json
 import pytest
 import yaml
 from ansible.errors import AnsibleFilterError
-from ansible_collections.edgewright.edge.plugins.filter.k3s_file_set import k3s_file_set
-from ansible_collections.edgewright.edge.plugins.filter.k3s_files import k3s_files
-from ansible_collections.edgewright.edge.plugins.filter.kubevirt_manifests import kubevirt_manifests
+from ansible_collections.edgewright.edge.plugins.plugin_utils.filters.k3s_file_set import k3s_file_set
+from ansible_collections.edgewright.edge.plugins.plugin_utils.filters.k3s_files import k3s_files
+from ansible_collections.edgewright.edge.plugins.plugin_utils.filters.kubevirt_manifests import kubevirt_manifests
 from ansible_collections.edgewright.edge.tests.unit.ansible_cli import ansible
 
 NODE = {"name": "till", "role": "server", "servers": ["till"]}

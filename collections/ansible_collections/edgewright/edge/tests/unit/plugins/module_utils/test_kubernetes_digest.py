@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import yaml
-from ansible_collections.edgewright.edge.plugins.filter.kubernetes_inference_services import (
+from ansible_collections.edgewright.edge.plugins.plugin_utils.filters.kubernetes_inference_services import (
     kubernetes_inference_services,
 )
 from ansible_collections.edgewright.edge.tests.unit.kubernetes_schema import validate

@@ -6,9 +6,6 @@ import dataclasses
 import json
 
 import pytest
-from ansible_collections.edgewright.edge.plugins.filter.kubernetes_inference_services import (
-    kubernetes_inference_services,
-)
 from ansible_collections.edgewright.edge.plugins.module_utils.golden_case import GoldenCase
 from ansible_collections.edgewright.edge.plugins.module_utils.inference_model import Model
 from ansible_collections.edgewright.edge.plugins.module_utils.inference_probes import Probes
@@ -17,6 +14,9 @@ from ansible_collections.edgewright.edge.plugins.module_utils.kserve_inference_s
 from ansible_collections.edgewright.edge.plugins.module_utils.kubernetes_inference_service import (
     refusals,
     service_objects,
+)
+from ansible_collections.edgewright.edge.plugins.plugin_utils.filters.kubernetes_inference_services import (
+    kubernetes_inference_services,
 )
 from ansible_collections.edgewright.edge.tests.unit.kubernetes_schema import validate
 

@@ -7,10 +7,6 @@ import dataclasses
 import pytest
 import yaml
 from ansible.errors import AnsibleFilterError
-from ansible_collections.edgewright.edge.plugins.filter.kubernetes_inference_services import (
-    kubernetes_inference_services,
-)
-from ansible_collections.edgewright.edge.plugins.filter.kubevirt_virtual_machines import kubevirt_virtual_machines
 from ansible_collections.edgewright.edge.plugins.module_utils.accelerator import Accelerator
 from ansible_collections.edgewright.edge.plugins.module_utils.inference_model import Model
 from ansible_collections.edgewright.edge.plugins.module_utils.inference_probes import Probes
@@ -29,6 +25,12 @@ from ansible_collections.edgewright.edge.plugins.module_utils.virtual_machine im
     Nic,
     VirtualMachine,
     disk_path,
+)
+from ansible_collections.edgewright.edge.plugins.plugin_utils.filters.kubernetes_inference_services import (
+    kubernetes_inference_services,
+)
+from ansible_collections.edgewright.edge.plugins.plugin_utils.filters.kubevirt_virtual_machines import (
+    kubevirt_virtual_machines,
 )
 from ansible_collections.edgewright.edge.tests.unit.kubernetes_schema import validate
 

@@ -5,12 +5,14 @@ from __future__ import annotations
 import pytest
 import yaml
 from ansible.errors import AnsibleFilterError
-from ansible_collections.edgewright.edge.plugins.filter.kubevirt_virtual_machines import kubevirt_virtual_machines
-from ansible_collections.edgewright.edge.plugins.filter.libvirt_domains import libvirt_domains
 from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError
 from ansible_collections.edgewright.edge.plugins.module_utils.image_references import image_references
 from ansible_collections.edgewright.edge.plugins.module_utils.site import check_site_variables
 from ansible_collections.edgewright.edge.plugins.module_utils.virtual_machine import virtual_machines
+from ansible_collections.edgewright.edge.plugins.plugin_utils.filters.kubevirt_virtual_machines import (
+    kubevirt_virtual_machines,
+)
+from ansible_collections.edgewright.edge.plugins.plugin_utils.filters.libvirt_domains import libvirt_domains
 from ansible_collections.edgewright.edge.tests.unit.kubernetes_schema import validate
 
 IMAGE = "docker://registry.example/guests/till:1"

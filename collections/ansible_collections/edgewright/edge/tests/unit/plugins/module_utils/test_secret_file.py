@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 from ansible.errors import AnsibleFilterError
-from ansible_collections.edgewright.edge.plugins.filter.secret_files import secret_files as render
 from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError
 from ansible_collections.edgewright.edge.plugins.module_utils.secret_file import folders, secret_files
+from ansible_collections.edgewright.edge.plugins.plugin_utils.filters.secret_files import secret_files as render
 
 SECRET = "hunter2"
 WIREGUARD = {"path": "/etc/wireguard/site/wg0.key", "content": SECRET}

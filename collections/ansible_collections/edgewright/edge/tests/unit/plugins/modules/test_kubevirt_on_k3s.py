@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ansible_collections.edgewright.edge.plugins.filter.kubevirt_manifests import kubevirt_manifests
 from ansible_collections.edgewright.edge.plugins.module_utils.kubernetes_api import Api, ApiError
+from ansible_collections.edgewright.edge.plugins.plugin_utils.filters.kubevirt_manifests import kubevirt_manifests
 from ansible_collections.edgewright.edge.tests.unit import real_k3s
 
 ROOT = Path(__file__).parents[8]

@@ -11,11 +11,13 @@ from pathlib import Path
 
 import pytest
 import yaml
-from ansible_collections.edgewright.edge.plugins.filter.kubernetes_inference_services import (
+from ansible_collections.edgewright.edge.plugins.module_utils.kubernetes_api import Api
+from ansible_collections.edgewright.edge.plugins.plugin_utils.filters.kubernetes_inference_services import (
     kubernetes_inference_services,
 )
-from ansible_collections.edgewright.edge.plugins.filter.kubevirt_virtual_machines import kubevirt_virtual_machines
-from ansible_collections.edgewright.edge.plugins.module_utils.kubernetes_api import Api
+from ansible_collections.edgewright.edge.plugins.plugin_utils.filters.kubevirt_virtual_machines import (
+    kubevirt_virtual_machines,
+)
 from ansible_collections.edgewright.edge.tests.unit import real_k3s
 from ansible_collections.edgewright.edge.tests.unit.plugins.modules.test_kubevirt_on_k3s import DATA, ROOT, structural
 

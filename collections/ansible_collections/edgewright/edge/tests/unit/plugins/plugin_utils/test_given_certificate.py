@@ -7,7 +7,7 @@ import datetime
 import ipaddress
 
 import pytest
-from ansible_collections.edgewright.edge.plugins.filter.certificate_problems import certificate_problems
+from ansible_collections.edgewright.edge.plugins.plugin_utils.filters.certificate_problems import certificate_problems
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
