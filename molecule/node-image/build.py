@@ -1,10 +1,11 @@
 #!/usr/bin/env python3
-"""Make the container image that the Molecule scenarios use as a blank node, and print its name.
+"""Make the container images that the Molecule scenarios use as nodes, and print their names.
 
-It is a Debian 13 tree with systemd and Python, as a freshly installed machine has them. The packages that the roles
-will ask for are not installed, but lie in a package repository inside the image, so that a scenario needs no network.
-The image is named by the hash of its inputs and made only when they change. Usage:
-``python molecule/node-image/build.py``.
+``latest`` is a blank node: a Debian 13 tree with systemd and Python, as a freshly installed machine has them. The
+packages that the roles will ask for are not installed, but lie in a package repository inside the image, so that a
+scenario needs no network. The others have the packages of some roles: for scenarios that are not about a blank
+node, where installing them would be most of the time. An image is named by the hash of its inputs and made only when
+they change. Usage: ``python molecule/node-image/build.py``.
 """
 
 from __future__ import annotations
@@ -14,15 +15,19 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-LISTS = (  # package lists: what the roles ask for, and what the scenarios make a guest's disk with
-    "collections/ansible_collections/edgewright/edge/roles/*/vars/packages.yml",
-    "image-builder/guests/*/guest.yml",
-)
+LIST = "collections/ansible_collections/edgewright/edge/roles/{role}/vars/packages.yml"
+# What the roles ask for, and what the scenarios make a guest's disk with.
+LISTS = (LIST.format(role="*"), "image-builder/guests/*/guest.yml")
 NAME = "edgewright/molecule-node"
+WITH_PACKAGES = {
+    "k3s": ("k3s", "kubevirt"),
+    "podman": ("podman", "inference_services", "ingress"),
+}  # the packages of these roles
 MIRROR = os.environ.get("EDGEWRIGHT_DEBIAN_MIRROR", "http://deb.debian.org/debian")
 # runc: podman inside a container on a host with the old control groups needs it in place of crun. openssl: the stand-in
 # for k3s makes its certificates with it.
@@ -46,10 +51,10 @@ SOURCE = (
 UNSAFE = 'echo force-unsafe-io >"$1/etc/dpkg/dpkg.cfg.d/unsafe-io"'
 
 
-def packages() -> list[str]:
+def packages(*patterns: str) -> list[str]:
     """Return all packages of the lists."""
-    names = set(ASKING)
-    for path in (found for pattern in LISTS for found in ROOT.glob(pattern)):
+    names: set[str] = set()
+    for path in (found for pattern in patterns for found in ROOT.glob(pattern)):
         data = yaml.safe_load(path.read_text(encoding="utf-8"))
         names.update(*(value for key, value in data.items() if key.endswith("packages")))
     return sorted(names)
@@ -63,7 +68,7 @@ def command() -> list[str]:
         "--variant=minbase",
         f"--include={','.join(BLANK)}",
         '--aptopt=APT::Install-Recommends "false"',
-        f"--customize-hook={DOWNLOAD.format(packages=' '.join(packages()))}",
+        f"--customize-hook={DOWNLOAD.format(packages=' '.join([*ASKING, *packages(*LISTS)]))}",
         f"--customize-hook={INDEX}",
         f"--customize-hook={UNSAFE}",
         "--skip=cleanup/apt/lists",
@@ -75,24 +80,66 @@ def command() -> list[str]:
     ]
 
 
+def named(inputs: object) -> str:
+    """Return the name of the image that is made of these inputs."""
+    text = repr(inputs).replace(str(ROOT), "")
+    return f"{NAME}:{hashlib.sha256(text.encode()).hexdigest()[:12]}"
+
+
+def docker(*words: str, **options: Any) -> None:
+    """Have the engine do something; what it prints is of no interest."""
+    subprocess.run(["docker", *words], check=True, stdout=subprocess.DEVNULL, **options)
+
+
+def is_there(image: str) -> bool:
+    """Say whether the engine has an image."""
+    return subprocess.run(["docker", "image", "inspect", image], capture_output=True, check=False).returncode == 0
+
+
+def make_blank(argv: list[str], image: str) -> None:
+    """Make the blank node's image."""
+    with subprocess.Popen(argv, stdout=subprocess.PIPE) as tree:
+        docker("import", "-", image, stdin=tree.stdout)
+    if tree.returncode:
+        docker("image", "rm", image)
+        raise subprocess.CalledProcessError(tree.returncode, argv)
+
+
+def make_with_packages(blank: str, names: list[str], image: str) -> None:
+    """Make the image of a node that has these packages already, from the repository inside the blank one."""
+    container = image.replace("/", "-").replace(":", "-")
+    install = ["apt-get", "--yes", "--quiet=2", "--no-install-recommends", "install", *names]
+    try:
+        environment = ["--env", "DEBIAN_FRONTEND=noninteractive"]
+        docker("run", "--name", container, "--network", "none", *environment, blank, *install)
+        docker("commit", container, image)
+    finally:
+        docker("rm", "--force", container)
+
+
 def main() -> int:
-    """Make the image if there is none of these inputs."""
+    """Make the images that are not there."""
+    docker("version")  # says that no engine runs, before anything is begun
     argv = command()
-    inputs = repr(argv).replace(str(ROOT), "").encode()
-    image = f"{NAME}:{hashlib.sha256(inputs).hexdigest()[:12]}"
-    there = subprocess.run(["docker", "image", "inspect", image], capture_output=True, check=False).returncode == 0
-    if not there:
-        print(f"making {image}", file=sys.stderr)
-        with subprocess.Popen(argv, stdout=subprocess.PIPE) as tree:
-            subprocess.run(["docker", "import", "-", image], stdin=tree.stdout, stdout=subprocess.DEVNULL, check=True)
-        if tree.returncode:
-            subprocess.run(["docker", "image", "rm", image], stdout=subprocess.DEVNULL, check=True)
-            print(f"mmdebstrap failed with exit status {tree.returncode}", file=sys.stderr)
-            return 1
-    subprocess.run(["docker", "tag", image, f"{NAME}:latest"], check=True)
-    print(image)
+    blank = named(argv)
+    if not is_there(blank):
+        print(f"making {blank}", file=sys.stderr)
+        make_blank(argv, blank)
+    docker("tag", blank, f"{NAME}:latest")
+    print(blank)
+    for tag, roles in WITH_PACKAGES.items():
+        names = packages(*(LIST.format(role=role) for role in roles))
+        image = named([blank, names])
+        if not is_there(image):
+            print(f"making {image}", file=sys.stderr)
+            make_with_packages(blank, names, image)
+        docker("tag", image, f"{NAME}:{tag}")
+        print(image)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except subprocess.CalledProcessError as error:  # which has said why
+        sys.exit(f"error: {error.cmd[0]} failed with exit status {error.returncode}")
