@@ -146,7 +146,7 @@ class Machine:
         """
         if self.running:
             raise MachineError(self, "the machine is already running")
-        for number, text in enumerate(qemu.smbios_strings(self.hardware)):
+        for number, text in enumerate(qemu.smbios_strings(self.hardware, self.accelerator)):
             (self._scratch / f"smbios{number}").write_text(text)
         for name in ("qmp", "console"):
             (self._scratch / name).unlink(missing_ok=True)

@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[2]
 LIST = "collections/ansible_collections/edgewright/edge/roles/{role}/vars/packages.yml"
 # What the roles ask for, and what the scenarios make a guest's disk with.
 LISTS = (LIST.format(role="*"), "image-builder/guests/*/guest.yml")
+FILES = ROOT / "molecule" / "node-image" / "root"
 NAME = "edgewright/molecule-node"
 WITH_PACKAGES = {
     "k3s": ("k3s", "kubevirt"),
@@ -60,6 +61,11 @@ def packages(*patterns: str) -> list[str]:
     return sorted(names)
 
 
+def files() -> list[str]:
+    """Return the files that a node has besides its packages."""
+    return sorted(str(path.relative_to(FILES)) for path in FILES.rglob("*") if path.is_file())
+
+
 def command() -> list[str]:
     """Return the command that writes the tree as a tar archive to its output."""
     return [
@@ -71,6 +77,8 @@ def command() -> list[str]:
         f"--customize-hook={DOWNLOAD.format(packages=' '.join([*ASKING, *packages(*LISTS)]))}",
         f"--customize-hook={INDEX}",
         f"--customize-hook={UNSAFE}",
+        *(f'--customize-hook=install -D --mode=644 {FILES / name} "$1/{name}"' for name in files()),
+        '--customize-hook=chroot "$1" systemctl --quiet enable like-a-machine.service',
         "--skip=cleanup/apt/lists",
         # After mmdebstrap's own cleaning, which would empty the file again.
         f"--customize-hook={SOURCE}",
@@ -121,7 +129,7 @@ def main() -> int:
     """Make the images that are not there."""
     docker("version")  # says that no engine runs, before anything is begun
     argv = command()
-    blank = named(argv)
+    blank = named([argv, *((FILES / name).read_text(encoding="utf-8") for name in files())])
     if not is_there(blank):
         print(f"making {blank}", file=sys.stderr)
         make_blank(argv, blank)

@@ -74,10 +74,16 @@ def test_secrets_are_in_files_and_never_in_the_arguments(files: Files) -> None:
     text = " ".join(arguments(hardware, files, "tcg"))
     assert "AAAA" not in text
     assert base64.b64encode(b"ssh-ed25519 AAAA").decode() not in text
-    assert qemu.smbios_strings(hardware) == [
+    assert qemu.smbios_strings(hardware, "kvm") == [
         "io.systemd.credential.binary:ssh.authorized_keys.root=" + base64.b64encode(b"ssh-ed25519 AAAA").decode(),
         "io.systemd.stub.kernel-cmdline-extra=a=b c",
     ]
+
+
+def test_an_emulated_kernel_makes_no_detours_around_speculation_unless_asked_to() -> None:
+    (text,) = qemu.smbios_strings(Hardware(kernel_arguments=("mitigations=auto",)), "tcg")
+    assert text == "io.systemd.stub.kernel-cmdline-extra=mitigations=off mitigations=auto"
+    assert qemu.smbios_strings(Hardware(), "kvm") == []
 
 
 def test_a_comma_in_a_path_does_not_become_an_option(files: Files) -> None:
