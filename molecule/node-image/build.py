@@ -25,10 +25,8 @@ LIST = "collections/ansible_collections/edgewright/edge/roles/{role}/vars/packag
 LISTS = (LIST.format(role="*"), "image-builder/guests/*/guest.yml")
 FILES = ROOT / "molecule" / "node-image" / "root"
 NAME = "edgewright/molecule-node"
-WITH_PACKAGES = {
-    "k3s": ("k3s", "kubevirt"),
-    "podman": ("podman", "inference_services", "ingress"),
-}  # the packages of these roles
+# The packages of these roles are in the image of this name.
+WITH_PACKAGES = {"k3s": ("k3s", "kubevirt")}
 MIRROR = os.environ.get("EDGEWRIGHT_DEBIAN_MIRROR", "http://deb.debian.org/debian")
 # runc: podman inside a container on a host with the old control groups needs it in place of crun. openssl: the stand-in
 # for k3s makes its certificates with it.
@@ -117,6 +115,7 @@ def make_with_packages(blank: str, names: list[str], image: str) -> None:
     """Make the image of a node that has these packages already, from the repository inside the blank one."""
     container = image.replace("/", "-").replace(":", "-")
     install = ["apt-get", "--yes", "--quiet=2", "--no-install-recommends", "install", *names]
+    docker("rm", "--force", container)  # of a run that was killed
     try:
         environment = ["--env", "DEBIAN_FRONTEND=noninteractive"]
         docker("run", "--name", container, "--network", "none", *environment, blank, *install)
