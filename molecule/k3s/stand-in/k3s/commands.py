@@ -16,7 +16,7 @@ from k3s import certificates, settings
 from k3s.client import Client
 from k3s.containerd import Containerd
 from k3s.log import fatal, info, log
-from k3s.server import DATA
+from k3s.settings import DATA
 from k3s.tokens import Token, TokenError
 
 _RENEW_DAYS = 120

@@ -22,7 +22,6 @@ from k3s.node import Node
 from k3s.resources import Resources
 from k3s.tokens import Token, TokenError, long
 
-DATA = Path("/var/lib/rancher/k3s")
 _BOOTSTRAP = "/bootstrap/"
 _CLUSTER = "/stand-in/cluster"
 _FIXED = "/stand-in/fixed"
@@ -47,7 +46,7 @@ class Server:
     def __init__(self, configured: dict[str, Any], version: str) -> None:
         self.settings, self.version = configured, version
         self.node_name = str(configured.get("node-name") or socket.gethostname()).lower()
-        self.data = Path(configured.get("data-dir") or DATA)
+        self.data = Path(configured.get("data-dir") or settings.DATA)
         self.folder = self.data / "server"
         self.tls, self.cred = self.folder / "tls", self.folder / "cred"
         self.is_ready = False

@@ -15,6 +15,7 @@ from typing import Any
 import yaml
 
 CONFIG = Path("/etc/rancher/k3s/config.yaml")
+DATA = Path("/var/lib/rancher/k3s")
 
 _TEXT, _NUMBER, _BOOL, _LIST, _CIDRS, _ADDRESSES, _DURATION = (
     "text",
