@@ -7,7 +7,7 @@ from typing import Any
 import scenario
 from inference_service import BOUNDS, IMAGE, InferenceServiceBehaviour, Runtime
 
-CONVERGE = scenario.HERE / "converge.yml"
+WORKLOADS = scenario.HERE / "workloads.yml"
 # As the scenario's inventory has it. podman alone gives a container devices by their nodes.
 IMAGED: dict[str, Any] = {
     "name": "imaged",
@@ -30,7 +30,7 @@ class _Podman(Runtime):
                 IMAGE: f"{scenario.SCENARIO}/inference-server.tar",
             },
         }
-        return scenario.play(CONVERGE, node=scenario.NODE, variables=variables)
+        return scenario.play(WORKLOADS, node=scenario.NODE, variables=variables)
 
     def internal_url(self, host: Any, service: dict[str, Any]) -> str:  # noqa: ARG002 - a cluster is asked
         return f"http://127.0.0.1:{service['port']}"

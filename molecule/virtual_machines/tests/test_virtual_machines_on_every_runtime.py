@@ -8,7 +8,7 @@ import scenario
 import yaml
 from virtual_machine import NAME, Runtime, VirtualMachineBehaviour, links_of
 
-CONVERGE = scenario.HERE / "converge.yml"
+WORKLOADS = scenario.HERE / "workloads.yml"
 SMALL = {"memory": "32MiB", "machine": "pc", "graphics": "none"}
 IDE = [{"source": "file:till.raw", "bus": "ide"}]
 NICS = [{"network": "default", "model": "virtio"}]
@@ -22,7 +22,7 @@ class _Libvirt(Runtime):
         return {**SMALL, "name": NAME, "start_order": 25, "stop_timeout": 3, "disks": IDE, "nics": NICS}
 
     def apply(self, machines: list[dict[str, Any]]) -> scenario.Run:
-        return scenario.play(CONVERGE, node=scenario.NODE, variables={"edge_virtual_machines": [*OTHERS, *machines]})
+        return scenario.play(WORKLOADS, node=scenario.NODE, variables={"edge_virtual_machines": [*OTHERS, *machines]})
 
     def console(self, host: Any, name: str) -> str:
         return str(host.run("cat /var/log/libvirt/qemu/%s-serial.log", name).stdout)
