@@ -115,7 +115,7 @@ def make_with_packages(blank: str, names: list[str], image: str) -> None:
     """Make the image of a node that has these packages already, from the repository inside the blank one."""
     container = image.replace("/", "-").replace(":", "-")
     install = ["apt-get", "--yes", "--quiet=2", "--no-install-recommends", "install", *names]
-    docker("rm", "--force", container)  # of a run that was killed
+    docker("rm", "--force", container, stderr=subprocess.DEVNULL)  # of a run that was killed; mostly there is none
     try:
         environment = ["--env", "DEBIAN_FRONTEND=noninteractive"]
         docker("run", "--name", container, "--network", "none", *environment, blank, *install)
