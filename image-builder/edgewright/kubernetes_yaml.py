@@ -7,22 +7,12 @@ import re
 from typing import TYPE_CHECKING, Any
 
 import yaml
+from ansible_collections.edgewright.edge.plugins.plugin_utils.kubernetes_loader import KubernetesLoader
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 _SEPARATOR = re.compile(r"^---(?=\s|$)", re.MULTILINE)
-
-
-class _Loader(yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader):  # type: ignore[misc]
-    """A date is text, and so is a lone ``=`` (in enumerations of operators)."""
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_constructor("tag:yaml.org,2002:value", _Loader.construct_yaml_str)
 
 
 def load_documents(text: str) -> list[Any]:
@@ -31,7 +21,7 @@ def load_documents(text: str) -> list[Any]:
     Raises:
         yaml.YAMLError: it is no YAML.
     """
-    return list(yaml.load_all(text, _Loader))
+    return list(yaml.load_all(text, KubernetesLoader))
 
 
 def load_definitions(text: str) -> list[Any]:
@@ -51,7 +41,7 @@ def as_json(document: Any) -> Any:
 
 def line_of(text: str, number: int, path: Sequence[str | int]) -> int:
     """Return the line, from 1, of a field of the document with this number, or of the nearest thing around it."""
-    for index, root in enumerate(yaml.compose_all(text, Loader=_Loader)):
+    for index, root in enumerate(yaml.compose_all(text, Loader=KubernetesLoader)):
         if index == number:
             return max(_lines(root, path), default=1)
     return 1

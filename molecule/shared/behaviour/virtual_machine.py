@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import re
 import time
-import xml.etree.ElementTree as ET
 from abc import ABC, abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar
+
+from ansible_collections.edgewright.edge.plugins.module_utils.xml_document import parse
 
 if TYPE_CHECKING:
     from scenario import Run
@@ -63,7 +64,7 @@ class Runtime(ABC):
 
 def links_of(domain: str) -> list[str]:
     """Return ``up`` or ``down`` for each network card of a libvirt domain: runtimes have one below them."""
-    cards = ET.fromstring(domain).iterfind("devices/interface")  # noqa: S314 (libvirt's own)
+    cards = parse(domain.encode(), where="domain").iterfind("devices/interface")
     links = [card.find("link") for card in cards]
     return ["up" if link is None else str(link.get("state")) for link in links]
 

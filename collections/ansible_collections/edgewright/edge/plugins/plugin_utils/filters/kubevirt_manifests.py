@@ -12,20 +12,10 @@ from ansible_collections.edgewright.edge.plugins.module_utils.errors import Edge
 from ansible_collections.edgewright.edge.plugins.module_utils.kubernetes_platform import Platform
 from ansible_collections.edgewright.edge.plugins.module_utils.kubevirt_platform import Virtualization, manifests
 from ansible_collections.edgewright.edge.plugins.module_utils.yaml_text import yaml_documents
+from ansible_collections.edgewright.edge.plugins.plugin_utils.kubernetes_loader import KubernetesLoader
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-
-class _Loader(yaml.CSafeLoader if yaml.__with_libyaml__ else yaml.SafeLoader):  # type: ignore[misc]
-    """YAML as Kubernetes reads it: what looks like a date is a string, and so is a lone ``=`` (YAML 1.1's value)."""
-
-
-_Loader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:timestamp"]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-_Loader.add_constructor("tag:yaml.org,2002:value", _Loader.construct_yaml_str)
 
 
 def kubevirt_manifests(edge_kubernetes: object, cluster: object, operators: Mapping[str, str]) -> list[dict[str, Any]]:
@@ -33,7 +23,7 @@ def kubevirt_manifests(edge_kubernetes: object, cluster: object, operators: Mapp
     try:
         platform, site = Platform.from_inventory(edge_kubernetes), Virtualization.from_role(cluster)
         # Bytes, because libyaml takes no subclass of str, and Ansible's strings are one.
-        parsed = {name: list(yaml.load_all(text.encode(), Loader=_Loader)) for name, text in operators.items()}
+        parsed = {name: list(yaml.load_all(text.encode(), Loader=KubernetesLoader)) for name, text in operators.items()}
         files = manifests(platform, site, parsed)
     except EdgeError as error:
         raise AnsibleFilterError(str(error)) from error
