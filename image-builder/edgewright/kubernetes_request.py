@@ -12,8 +12,8 @@ from ansible_collections.edgewright.edge.plugins.module_utils.kubernetes_platfor
 
 from edgewright.image_discovery import images_of
 from edgewright.pins import Distribution
-from edgewright.sources.artifacts import local_file
-from edgewright.sources.kubernetes import Needed, needed_files
+from edgewright.sources.kubernetes_files import Needed, needed_files
+from edgewright.sources.local_file import local_file
 from edgewright.trees import own_image, recipes
 
 if TYPE_CHECKING:

@@ -18,10 +18,11 @@ from edgewright.image_manifest import Platform
 from edgewright.image_places import ImagePlaces
 from edgewright.lockfile import Lock
 from edgewright.repository import repository_of
-from edgewright.sources.artifacts import is_local, resolve_artifact
+from edgewright.sources.artifacts import resolve_artifact
 from edgewright.sources.debian import KEYRING, Apt
 from edgewright.sources.images import resolve_image
 from edgewright.sources.kubernetes import resolve_published
+from edgewright.sources.local_file import is_local
 from edgewright.sources.wheels import resolve_wheels
 from edgewright.tools.process import end_all
 from edgewright.tools.skopeo import Registries

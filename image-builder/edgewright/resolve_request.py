@@ -17,8 +17,8 @@ from ansible_collections.edgewright.edge.plugins.module_utils.image_name import 
 from edgewright.kubernetes_request import kubernetes_request, place_of
 from edgewright.lockfile import LOCK_NAME, Lock
 from edgewright.paths import containers_dir
-from edgewright.sources.artifacts import needs_no_pin
-from edgewright.sources.wheels import read_requirements
+from edgewright.sources.local_file import needs_no_pin
+from edgewright.sources.requirements import read_requirements
 from edgewright.stages.emulator_tree import TREE as EMULATOR
 from edgewright.trees import package_trees, recipes
 from edgewright.url_places import UrlPlaces

@@ -7,7 +7,6 @@ import difflib
 import re
 import time
 import zipfile
-from pathlib import Path
 from typing import IO, TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -21,28 +20,19 @@ from edgewright.exits import NeedsNetworkError
 from edgewright.http_retry import Patience, Transient, ask_again_after, classify
 from edgewright.model_pack import take_from_pack
 from edgewright.pins import Artifact
+from edgewright.sources.local_file import local_file
 from edgewright.sources.wheels import choose, size_of
 from edgewright.store import Store, digest_of_file
 from edgewright.url_places import UrlPlaces
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
+    from pathlib import Path
 
     from edgewright.reporter import Reporter
 
 FORMS = "pypi:NAME==VERSION#MEMBER, https://…, file:PATH or modelpack:FOLDER (below the inventory's folder) or build:…"
-_LOCAL = ("file:", "modelpack:")
 _PYPI = re.compile(r"pypi:([A-Za-z0-9][A-Za-z0-9._-]*)==([A-Za-z0-9.!+_-]+)#([^/].*)")
-
-
-def needs_no_pin(source: str) -> bool:
-    """Tell whether a source is a recipe of this project, which has nothing to pin but its own packages."""
-    return source.startswith("build:")
-
-
-def is_local(source: str) -> bool:
-    """Tell whether a source lies in the inventory's folder, where it may change: a lock looks at it each time."""
-    return source.startswith(_LOCAL)
 
 
 def take_local(artifact: Artifact, inventory: Path, store: Store) -> None:
@@ -89,24 +79,6 @@ def resolve_artifact(
         digest, size = take_from_pack(_pack(source, where), where, inventory, store, store.adopt_stream)
         return Artifact(source, digest, size)
     raise EdgeError(Problem(where, "this is not a source of an artifact", repr(source), FORMS, "Correct the source."))
-
-
-def local_file(source: str, where: str, inventory: Path) -> Path:
-    """Return the path of a ``file:`` source.
-
-    Raises:
-        EdgeError: it leaves the inventory's folder, or there is no such file.
-    """
-    written = source.removeprefix("file:")
-    path = inventory / written
-    if not written or Path(written).is_absolute() or ".." in Path(written).parts:
-        expected = "a path relative to the inventory's folder, without '..'"
-        raise EdgeError(Problem(where, "the file lies outside the inventory's folder", repr(source), expected))
-    if not path.is_file():
-        raise EdgeError(
-            Problem(where, "there is no such file", str(path), remedy="Put it there, or correct the source.")
-        )
-    return path
 
 
 def extract_member(archive: Path, member: str, where: str, take: Callable[[IO[bytes]], object]) -> None:

@@ -18,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 
 import httpx
 from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError, Problem
-from packaging.requirements import InvalidRequirement, Requirement
+from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from edgewright.download import http_client
@@ -64,31 +64,6 @@ class Found:
     url: str
     digest: str
     requires: tuple[str, ...]
-
-
-def read_requirements(path: Path) -> list[str]:
-    """Return the requirement lines of a file, sorted, without comments.
-
-    Raises:
-        EdgeError: the file is missing, or lines that are not plain PEP 508 requirements (all of them).
-    """
-    if not path.is_file():
-        raise EdgeError(Problem(str(path), "the container's list of Python packages is missing"))
-    problems = []
-    lines = []
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
-        text = line.partition(" #")[0].strip()
-        if not text or text.startswith("#"):
-            continue
-        try:
-            lines.append(str(Requirement(text)))
-        except InvalidRequirement as error:
-            what = "this is no Python requirement"
-            reason = str(error).splitlines()[0]
-            problems.append(Problem(f"{path}:{number}", what, f"{text!r} ({reason})", "a line like 'numpy>=2'"))
-    if problems:
-        raise EdgeError(problems)
-    return sorted(set(lines))
 
 
 def resolve_wheels(where: str, requested: Iterable[str], kept: Iterable[Wheel] = ()) -> Container:

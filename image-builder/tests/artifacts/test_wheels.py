@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError
 from edgewright.exits import NeedsNetworkError
-from edgewright.sources.wheels import read_requirements, resolve_wheels
+from edgewright.sources.requirements import read_requirements
+from edgewright.sources.wheels import resolve_wheels
 
 if TYPE_CHECKING:
     from pathlib import Path
