@@ -40,20 +40,8 @@ class SourceImage:
         """The image as QEMU takes it: a ``json:`` block node."""
         return "json:" + json.dumps(self._node())
 
-    def quick_name(self) -> str:
-        """Return the image as QEMU reads all of it fastest: through io_uring, where kernel and QEMU have it.
-
-        A compressed image is many small reads, and each of them costs a thread's turn otherwise.
-        """
-        quick = "json:" + json.dumps(self._node(aio="io_uring"))
-        try:
-            _run(["info", quick], str(self.path))
-        except EdgeError:
-            return self.name
-        return quick
-
-    def _node(self, **how: str) -> dict[str, Any]:
-        file: dict[str, Any] = {"driver": "file", "filename": str(self.path), **how}
+    def _node(self) -> dict[str, Any]:
+        file: dict[str, Any] = {"driver": "file", "filename": str(self.path)}
         if self.offset or self.size:
             file = {"driver": "raw", "offset": self.offset, "size": self.size, "file": file}
         return {"driver": self.format, "file": file}
@@ -129,7 +117,7 @@ def convert(
         EdgeError: QEMU cannot read the source to its end, or cannot write.
     """
     how = ["-c", "-o", "compression_type=zstd"] if compress else []
-    command = ["qemu-img", "convert", "-p", *how, "-O", form, source.quick_name(), f"file:{target}"]
+    command = ["qemu-img", "convert", "-p", *how, "-O", form, source.name, f"file:{target}"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=_environment()) as process:
         try:
             told = b""

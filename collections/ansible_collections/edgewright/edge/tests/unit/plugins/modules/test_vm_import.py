@@ -102,23 +102,6 @@ def test_a_disk_alone_is_imported_from_every_format(run_module, tmp_path, raws, 
     assert result["vm"]["firmware"] == "uefi"
 
 
-def test_where_io_uring_is_not_to_be_had_the_disks_are_the_same(run_module, tmp_path, package, raws, monkeypatch):
-    """As with a kernel that forbids it (sysctl kernel.io_uring_disabled), or a QEMU that was built without it."""
-    without = tmp_path / "bin"
-    without.mkdir()
-    program = without / "qemu-img"
-    program.write_text(
-        f'#!/bin/sh\ncase "$*" in *aio*io_uring*) : >{tmp_path}/asked; echo "Unable to use io_uring" >&2; exit 1;; esac\n'
-        f'exec {shutil.which("qemu-img")} "$@"\n'
-    )
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{without}:{os.environ['PATH']}")
-    result = run_module("vm_import", src=str(package), dest=str(tmp_path / "disks"))
-    assert (tmp_path / "asked").exists()
-    for number, raw in enumerate(raws):
-        assert same_disk(raw, "raw", Path(result["disks"][number]["path"]), "qcow2")
-
-
 def test_damaged_packages_end_in_an_error_or_in_disks_and_never_outside(run_module, tmp_path, package):
     """Each is damaged in another way, always the same ones: in headers, in the envelope, in a disk, cut off."""
     dice = random.Random(7)  # noqa: S311 (no secret)
