@@ -1,8 +1,8 @@
 #!/usr/bin/python3
 """What virt-operator and cdi-operator tell of themselves, in place of them, once a pod of theirs runs.
 
-Each looks whether its Deployment is available and its object is there, and sets the object's status as the operator of
-that version does.
+Each looks whether its pod runs and its object is there, and sets the object's status as the operator of that version
+does. (The pod and not its Deployment: that still tells of the old pods when its template has the next version already.)
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ class Operator(NamedTuple):
     """Where an operator and its object are."""
 
     namespace: str
-    deployment: str
+    pod: str
     path: str
     version: str  # name of the field with the version that runs
 
@@ -27,11 +27,11 @@ class Operator(NamedTuple):
 OPERATORS = (
     Operator(
         "kubevirt",
-        "virt-operator",
+        "virt-operator-0",
         "/apis/kubevirt.io/v1/namespaces/kubevirt/kubevirts/kubevirt",
         "observedKubeVirtVersion",
     ),
-    Operator("cdi", "cdi-operator", "/apis/cdi.kubevirt.io/v1beta1/cdis/cdi", "observedVersion"),
+    Operator("cdi", "cdi-operator-0", "/apis/cdi.kubevirt.io/v1beta1/cdis/cdi", "observedVersion"),
 )
 
 
@@ -42,12 +42,11 @@ def ask(api: Any, method: str, path: str, body: Any = None) -> Any:
 
 def reconcile(api: Any, operator: Operator) -> None:
     """Tell what is so now; raises ApiException 404 where something is missing."""
-    path = f"/apis/apps/v1/namespaces/{operator.namespace}/deployments/{operator.deployment}"
-    deployment = ask(api, "GET", path)
+    pod = ask(api, "GET", f"/api/v1/namespaces/{operator.namespace}/pods/{operator.pod}")
     found = ask(api, "GET", operator.path)
-    if not deployment.get("status", {}).get("availableReplicas"):
+    if pod["status"]["phase"] != "Running":
         return
-    (container,) = deployment["spec"]["template"]["spec"]["containers"]
+    (container,) = pod["spec"]["containers"]
     status = {
         "phase": "Deployed",
         operator.version: container["image"].rpartition(":")[2],
