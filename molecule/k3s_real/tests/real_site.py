@@ -24,9 +24,19 @@ VERSION = (SCENARIO / "version").read_text()
 # What the inventory has that is other than the scenario's; tests go on from each other.
 CHANGED: dict[str, Any] = {}
 KUBEPODS = "grep -l kubepods /proc/[0-9]*/cgroup 2>/dev/null | cut -d/ -f3"
-# The table "inet outside" is the scenario's own. A pod's interfaces go with its network namespace.
+# The table "inet outside" is the scenario's own. A pod's interfaces go with its network namespace. A namespace can be
+# mounted twice and goes at once, and systemd starts k3s again meanwhile, which unmounts too: what is mounted is asked
+# for each time.
 FORGET = r"""set -e
-cut -d" " -f2 /proc/self/mounts | grep -E "^/(run/(k3s|netns/cni-)|var/lib/kubelet/pods)" | sort -r | xargs -r umount -l
+mounted() {
+    cut -d" " -f2 /proc/self/mounts | grep -E "^/(run/(k3s|netns/cni-)|var/lib/kubelet/pods)" | sort -r | head -n 1
+}
+for _ in $(seq 500); do
+    mount=$(mounted)
+    [ -n "$mount" ] || break
+    umount -l "$mount" 2>/dev/null || :
+done
+[ -z "$(mounted)" ]
 rm -rf /run/k3s /run/flannel /run/containerd /run/netns/cni-*
 ls /sys/class/net | grep -E "^(cni|flannel)" | xargs -r -n 1 ip link delete
 nft list tables | sed -nE "s/^table (ip6? .*)/delete table \1/p" | nft -f -

@@ -208,13 +208,28 @@ def blank(name: str) -> None:
 
 
 def test_a_cut_power_leaves_two_servers_that_go_on_and_a_third_that_returns() -> None:
+    cut = on(TWO, "date", "--utc", "+%FT%TZ")
     on(TWO, "sh", "-c", f"systemctl kill -s KILL k3s; {END_PODS}")
     keep(ONE, "without-the-second")
     until = time.monotonic() + 300
-    while TWO not in ready(ONE):
+    while not returned(ONE, TWO, cut):
         assert time.monotonic() < until
         time.sleep(2)
+    assert set(ready(ONE)) == set(NODES)
     serves(THREE, *NODES)
+
+
+def returned(server: str, node: str, since: str) -> bool:
+    """Tell whether a node's kubelet has spoken since a time, and whether all containers there were started since.
+
+    A node that lost its power counts as ready for the better part of a minute, and its pods do, too.
+    """
+    lease = on(server, "kubectl", "-n", "kube-node-lease", "get", "lease", node, "-o", "jsonpath={.spec.renewTime}")
+    there = f"--field-selector=spec.nodeName={node}"
+    pods = json.loads(on(server, "kubectl", "-n", "edgewright", "get", "pods", there, "-o", "json"))["items"]
+    containers = [each for pod in pods for each in pod["status"].get("containerStatuses", [])]
+    started = all(each["ready"] and each["state"]["running"]["startedAt"] > since for each in containers)
+    return lease > since and started
 
 
 def test_a_reset_leaves_nothing() -> None:

@@ -30,7 +30,7 @@ install -m 755 "$recipe/fsfreeze-hook" "$root/etc/fsfreeze-hook"
 truncate -s 68M disk0.raw
 printf 'label: gpt\nstart=2048, size=98304, type=uefi\nsize=32768, type=linux\n' | sfdisk --quiet disk0.raw
 cat >grub.cfg <<'CFG'
-linux /vmlinuz console=ttyS0 panic=1 quiet
+linux /vmlinuz console=ttyS0 panic=1 quiet mitigations=off
 initrd /initrd
 boot
 CFG
