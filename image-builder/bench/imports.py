@@ -63,10 +63,9 @@ def imports(place: Workplace, *, virtual: int = _VIRTUAL, real: int = _REAL, rou
         for made in (disk, alone):
             compare = ["qemu-img", "compare", "-q", "-f", "raw", "-F", "qcow2"]
             subprocess.run([*compare, folder / "disk.raw", made], check=True)
-    ours, theirs, kept = (
-        statistics.median(values)
-        for values in zip(*((mine.done, other.done, other.kept) for mine, other in turns), strict=True)
-    )
+    ours = statistics.median(mine.done for mine, _ in turns)
+    theirs = statistics.median(other.done for _, other in turns)
+    kept = statistics.median(other.kept for _, other in turns)
     note = (
         f"A streamOptimized VMDK of {virtual / GIB:g} GiB with {real / GIB:g} GiB of content, half of it compressible, "
         f"to qcow2; the medians of {rounds}, in turns. The import is the whole module: reads the OVF, looks into the "
