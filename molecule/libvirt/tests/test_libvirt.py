@@ -87,8 +87,10 @@ def test_only_a_machine_that_ended_by_itself_starts_again(host: Any, deaf: str) 
     host.check_output(f"timeout 60 sh -c 'until {again} && systemctl is-active -q {unit}; do sleep 1; done'")
     assert virsh(host, f"domstate {deaf}") == "running"
     virsh(host, f"destroy {deaf}")  # as its operator switches it off
-    host.check_output(f"timeout 20 sh -c 'while systemctl is-active -q {unit}; do sleep 1; done'")
-    assert host.check_output(f"systemctl show -P ActiveState {unit}") == "inactive"
+    # Neither still stopping nor about to start again, which systemctl is-active calls inactive too.
+    off = f'[ "$(systemctl show -P ActiveState {unit})" = inactive ]'
+    host.check_output(f"timeout 60 sh -c 'until {off}; do sleep 1; done'")
+    assert virsh(host, f"domstate {deaf}") == "shut off"
 
 
 def test_virtual_machine_that_is_off_is_not_healthy(host: Any, deaf: str) -> None:

@@ -71,8 +71,9 @@ def test_guest_that_shuts_itself_down_stays_off_and_its_unit_knows(host: Any) ->
     host.check_output("systemctl start edgewright-vm@office.service")
     host.check_output("timeout 240 sh -c 'until virsh -c qemu:///system domfsinfo office; do sleep 1; done'")
     virsh(host, "shutdown office --mode agent")
-    host.check_output("timeout 60 sh -c 'while systemctl is-active -q edgewright-vm@office.service; do sleep 1; done'")
-    time.sleep(1)
+    # Inactive, and not on its way there or back.
+    off = "systemctl show -P ActiveState edgewright-vm@office.service | grep -qx inactive"
+    host.check_output(f"timeout 60 sh -c 'until {off}; do sleep 1; done'")
     assert virsh(host, "domstate office") == "shut off"
     shown = host.check_output("systemctl show -P ActiveState -P Result edgewright-vm@office.service").split()
     assert sorted(shown) == ["inactive", "success"]
