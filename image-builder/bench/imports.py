@@ -69,7 +69,7 @@ def imports(place: Workplace, *, virtual: int = _VIRTUAL, real: int = _REAL, rou
     note = (
         f"A streamOptimized VMDK of {virtual / GIB:g} GiB with {real / GIB:g} GiB of content, half of it compressible, "
         f"to qcow2; the medians of {rounds}, in turns. The import is the whole module: reads the OVF, looks into the "
-        "disk, takes SHA-256 of the source, and waits until the disk is on the medium, which qemu-img does not."
+        "disk, takes SHA-256 of the source, and waits until the disk is on the medium, which qemu-img alone does not."
     )
     return [
         Row(

@@ -19,7 +19,7 @@ class Operator(NamedTuple):
     """Where an operator and its object are."""
 
     namespace: str
-    pod: str
+    pod: str  # as the stand-in for k3s names the only one of a Deployment
     path: str
     version: str  # name of the field with the version that runs
 
