@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import io
-import os
-import subprocess
-import sys
 import zipfile
 from typing import TYPE_CHECKING, Any
 
+import command_line
 import pytest
 import yaml
 from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError
@@ -23,6 +21,7 @@ from edgewright.sources.artifacts import resolve_artifact
 from edgewright.store import Store
 
 if TYPE_CHECKING:
+    import subprocess
     from pathlib import Path
 
     from edgewright.reporter import Reporter
@@ -184,9 +183,7 @@ def test_a_site_asks_for_its_trees_wheels_and_artifacts(tmp_path: Path) -> None:
 
 
 def _lock(inventory: Path, cache: Path) -> subprocess.CompletedProcess[str]:
-    argv = [sys.executable, "-m", "edgewright", "lock", "-i", str(inventory), "--cache", str(cache)]
-    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    return subprocess.run(argv, env=environment, capture_output=True, text=True, check=False)
+    return command_line.run("lock", "-i", inventory, "--cache", cache)
 
 
 def test_lock_refuses_images_without_a_name_of_a_registry_with_line_and_remedy(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+import command_line
 import pytest
 from edgewright.lockfile import Distribution, Lock, Package, Tree
 from edgewright.resolve_request import request_of
@@ -60,10 +61,9 @@ class Bench:
         pipe = subprocess.PIPE
         return subprocess.Popen(argv, env=environment, stdout=pipe, stderr=pipe, text=True, **options)
 
-    def fetch(self, *words: str, **options: Any) -> tuple[int, str, str]:
-        process = self.start(*words, **options)
-        out, err = process.communicate(timeout=180)
-        return process.returncode, out, err
+    def fetch(self, *words: str) -> tuple[int, str, str]:
+        done = command_line.run("fetch", "-i", self.inventory, "--cache", self.cache, *words)
+        return done.returncode, done.stdout, done.stderr
 
     def wait_for_bytes(self, count: int) -> None:
         """Wait until the downloads under way have brought some bytes to the disk."""
@@ -205,8 +205,9 @@ def test_a_full_disk_is_exit_1_says_so_and_the_next_run_goes_on(bench: Bench) ->
     def set_limit() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 
-    code, _, err = bench.fetch(preexec_fn=set_limit)
-    assert code == 1
+    process = bench.start(preexec_fn=set_limit)
+    _, err = process.communicate(timeout=180)
+    assert process.returncode == 1
     assert "File too large" in err
     assert str(bench.store.root) in err
     assert not bench.is_whole()

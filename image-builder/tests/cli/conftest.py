@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
+import command_line
 import pytest
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
@@ -42,15 +42,7 @@ def edgewright(environment: dict[str, str], tmp_path: Path) -> Run:
     """Run the command line in ``tmp_path`` to its end."""
 
     def run(*words: str | Path, **more: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, "-m", "edgewright", *map(str, words)],
-            capture_output=True,
-            text=True,
-            check=False,
-            cwd=tmp_path,
-            env=environment | more,
-            timeout=240,
-        )
+        return command_line.run(*words, cwd=tmp_path, env=environment | more)
 
     return run
 

@@ -6,9 +6,9 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from typing import TYPE_CHECKING
 
+import command_line
 import pytest
 
 if TYPE_CHECKING:
@@ -54,8 +54,7 @@ def seed(tmp_path: Path) -> Path:
 def boot(tmp_path: Path, *words: str | Path) -> subprocess.CompletedProcess[str]:
     """Boot for two seconds; then the machine, which has nothing to boot, is switched off."""
     options = ["--accel", "tcg", "--timeout", "2", "--grace", "1", "--cache", str(tmp_path / "cache")]
-    command = [sys.executable, "-m", "edgewright", "boot", *options, *(str(word) for word in words)]
-    return subprocess.run(command, capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    return command_line.run("boot", *options, *words)
 
 
 def listed(disk: Path) -> list[str]:

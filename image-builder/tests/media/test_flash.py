@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import command_line
 import pytest
 from edgewright import blockmap, significance
 
@@ -32,7 +33,7 @@ def _command(*words: str | Path) -> list[str]:
 
 
 def _flash(*words: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(_command(*words), capture_output=True, text=True, check=False, stdin=subprocess.DEVNULL)
+    return command_line.run("flash", "--json", *words)
 
 
 def _errors(done: subprocess.CompletedProcess[str]) -> str:

@@ -10,6 +10,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+import command_line
 import pytest
 from edgewright.image_manifest import Platform
 from edgewright.lockfile import Lock, Tree
@@ -57,9 +58,8 @@ class Bench:
         return subprocess.Popen(argv, env=environment, stdout=pipe, stderr=pipe, text=True)
 
     def fetch(self, *words: str) -> tuple[int, str, str]:
-        process = self.start(*words)
-        out, err = process.communicate(timeout=180)
-        return process.returncode, out, err
+        done = command_line.run("fetch", "-i", self.inventory, "--cache", self.cache, *words)
+        return done.returncode, done.stdout, done.stderr
 
     def layers_asked(self) -> list[str]:
         """Return the layers that the registry was asked for."""

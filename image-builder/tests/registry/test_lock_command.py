@@ -11,6 +11,7 @@ import sys
 import time
 from typing import TYPE_CHECKING, Any
 
+import command_line
 import pytest
 from edgewright.lockfile import Lock, Tree
 from edgewright.resolve_request import request_of
@@ -45,10 +46,9 @@ def test_the_command_line_locks_fetches_and_carries_a_k3s_site(
     world: World, start: Callable[..., subprocess.Popen[str]], tmp_path: Path
 ) -> None:
     def run(verb: str, *words: str) -> Any:
-        process = start(verb, *words, "--json")
-        out, err = process.communicate(timeout=180)
-        assert process.returncode == 0, err
-        return json.loads(out)
+        done = command_line.run(verb, "-i", world.folder, "--cache", tmp_path / "cache", *words, "--json")
+        assert done.returncode == 0, done.stderr
+        return json.loads(done.stdout)
 
     locked = run("lock")
     differences = {each["kind"]: each for each in locked["differences"]}

@@ -6,12 +6,12 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import command_line
 import pytest
 from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError
 from edgewright.exits import NeedsNetworkError
@@ -98,9 +98,8 @@ def test_the_command_writes_a_layout_that_is_a_mirror(
     Lock(images={image.reference: image for image in images}).dump(site / "site.lock.yml")
     (tmp_path / "cache").mkdir()
     store.root.rename(tmp_path / "cache" / "store")
-    argv = [sys.executable, "-m", "edgewright", "artifacts", "images", str(tmp_path / "stick"), "-i", str(site)]
-    argv += ["--cache", str(tmp_path / "cache"), "--json"]
-    done = subprocess.run(argv, check=True, capture_output=True, text=True)
+    options: list[str | Path] = ["-i", site, "--cache", tmp_path / "cache", "--json"]
+    done = command_line.run("artifacts", "images", tmp_path / "stick", *options)
     assert json.loads(done.stdout)["images"] == list(NAMES)
     other = Store(tmp_path / "other")
     places = make_places(**{"docker_io/": f"oci:{tmp_path / 'stick'}/"})

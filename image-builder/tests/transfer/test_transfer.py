@@ -5,14 +5,13 @@ from __future__ import annotations
 import hashlib
 import io
 import json
-import os
 import subprocess
-import sys
 import tarfile
 from pathlib import Path
 from random import Random
 from typing import Any
 
+import command_line
 import pytest
 from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError
 from edgewright.lockfile import Artifact, Image, Lock
@@ -39,11 +38,7 @@ class Machine:
         self.store = Store(self.cache / "store")
 
     def run(self, *words: str | Path) -> tuple[int, str, str]:
-        argv = [sys.executable, "-m", "edgewright", "artifacts", *map(str, words), "--cache", str(self.cache)]
-        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-        result = subprocess.run(
-            argv, env=environment, capture_output=True, text=True, check=False, cwd=self.folder, timeout=180
-        )
+        result = command_line.run("artifacts", *words, "--cache", self.cache, cwd=self.folder)
         assert "Traceback" not in result.stderr
         return result.returncode, result.stdout, result.stderr
 

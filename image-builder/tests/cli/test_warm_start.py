@@ -1,0 +1,58 @@
+"""A command that a server forks for does what one does that was started."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import command_line
+import pytest
+import warm_start
+
+ROOT = Path(__file__).parents[3]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("check", "-i", "inventories/shop"),
+        ("check", "-i", "inventories/shop", "--json"),
+        ("plan", "-i", "nowhere"),
+        ("check", "--nothing-like-this"),
+    ],
+    ids=["right", "json", "wrong", "usage"],
+)
+def test_a_warm_start_says_and_returns_what_a_cold_one_does(tmp_path: Path, words: tuple[str, ...]) -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
+    environment["EDGEWRIGHT_CACHE"] = str(tmp_path)
+    cold = subprocess.run(
+        [sys.executable, "-m", "edgewright", *words],
+        cwd=ROOT,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    warm = command_line.run(*words, cwd=ROOT, env=environment)
+    assert (warm.returncode, warm.stdout, warm.stderr) == (cold.returncode, cold.stdout, cold.stderr)
+
+
+def test_without_a_server_the_caller_is_told(tmp_path: Path) -> None:
+    with pytest.raises(warm_start.NoServerError):
+        warm_start.call(tmp_path / "none", [], folder="/", environment={}, streams=(0, 1, 2))
+
+
+def test_a_server_ends_when_its_socket_is_gone(tmp_path: Path) -> None:
+    path = tmp_path / "socket"
+    server = subprocess.Popen([sys.executable, warm_start.__file__, "edgewright", path], cwd=tmp_path)
+    deadline = time.monotonic() + 120
+    while not path.exists():
+        assert server.poll() is None
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    path.unlink()
+    assert server.wait(60) == 0
