@@ -67,7 +67,8 @@ def call(
         timeout: in seconds.
 
     Raises:
-        NoServerError: none is there, or it ended.
+        NoServerError: none is there; nothing was run.
+        ConnectionError: it went away while the program ran.
         TimeoutError: the program did not end in time; it is sent SIGTERM.
     """
     request = json.dumps({"words": list(words), "folder": folder, "environment": dict(environment)}).encode()
@@ -81,7 +82,7 @@ def call(
         connection.settimeout(timeout)
         answer = connection.recv(_STATUS.size)
         if not answer:
-            raise NoServerError(path)
+            raise ConnectionError(f"{path}: the server went away, and nobody knows how the program ended")
         return int(_STATUS.unpack(answer)[0])
 
 
