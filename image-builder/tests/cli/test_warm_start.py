@@ -28,15 +28,7 @@ ROOT = Path(__file__).parents[3]
 def test_a_warm_start_says_and_returns_what_a_cold_one_does(tmp_path: Path, words: tuple[str, ...]) -> None:
     environment = {name: value for name, value in os.environ.items() if not name.startswith("ANSIBLE_")}
     environment["EDGEWRIGHT_CACHE"] = str(tmp_path)
-    cold = subprocess.run(
-        [sys.executable, "-m", "edgewright", *words],
-        cwd=ROOT,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    cold = command_line.run_cold(*words, cwd=ROOT, env=environment)
     warm = command_line.run(*words, cwd=ROOT, env=environment)
     assert (warm.returncode, warm.stdout, warm.stderr) == (cold.returncode, cold.stdout, cold.stderr)
 

@@ -100,6 +100,7 @@ def test_the_command_writes_a_layout_that_is_a_mirror(
     store.root.rename(tmp_path / "cache" / "store")
     options: list[str | Path] = ["-i", site, "--cache", tmp_path / "cache", "--json"]
     done = command_line.run("artifacts", "images", tmp_path / "stick", *options)
+    assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["images"] == list(NAMES)
     other = Store(tmp_path / "other")
     places = make_places(**{"docker_io/": f"oci:{tmp_path / 'stick'}/"})

@@ -6,7 +6,6 @@ What the start itself does (``--help``, what is imported, signals, terminals) is
 from __future__ import annotations
 
 import atexit
-import io
 import os
 import subprocess
 import sys
@@ -63,21 +62,16 @@ def run(
     """
     environment = dict(os.environ if env is None else env)
     if any(name.startswith("ANSIBLE_") for name in environment):  # it reads them when it is imported
-        return subprocess.run(
-            [sys.executable, "-m", "edgewright", *words],
-            cwd=cwd,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=timeout,
-            check=False,
-        )
+        return run_cold(*words, cwd=cwd, env=environment, timeout=timeout)
     # Each test has a home of its own, and none has a configuration of Ansible there.
     settings = warm_start.settled({name: value for name, value in environment.items() if name != "HOME"})
     if settings not in _servers:
         _servers[settings] = Server(environment)
-    with open(os.devnull, "rb") as nothing, _memory("out") as out, _memory("err") as err:  # noqa: PTH123
+    with (
+        Path(os.devnull).open() as nothing,
+        tempfile.TemporaryFile("w+", encoding="utf-8") as out,
+        tempfile.TemporaryFile("w+", encoding="utf-8") as err,
+    ):
         status = warm_start.call(
             _servers[settings].path,
             [str(word) for word in words],
@@ -86,13 +80,22 @@ def run(
             streams=[stream.fileno() for stream in (nothing, out, err)],
             timeout=timeout,
         )
-        return subprocess.CompletedProcess(["edgewright", *words], status, _text(out), _text(err))
+        out.seek(0)
+        err.seek(0)
+        return subprocess.CompletedProcess(["edgewright", *words], status, out.read(), err.read())
 
 
-def _memory(name: str) -> io.BufferedRandom:
-    return os.fdopen(os.memfd_create(name), "w+b")
-
-
-def _text(stream: io.BufferedRandom) -> str:
-    stream.seek(0)
-    return io.TextIOWrapper(io.BytesIO(stream.read()), encoding="utf-8").read()
+def run_cold(
+    *words: str | Path, cwd: Path | None = None, env: Mapping[str, str] | None = None, timeout: float = 240
+) -> subprocess.CompletedProcess[str]:
+    """Do the same with a process that is started, and imports everything itself."""
+    return subprocess.run(
+        [sys.executable, "-m", "edgewright", *words],
+        cwd=cwd,
+        env=env,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        check=False,
+    )
