@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import os
+import select
 import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import command_line
 import pytest
 import warm_start
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 ROOT = Path(__file__).parents[3]
 
@@ -38,7 +43,9 @@ def test_without_a_server_the_caller_is_told(tmp_path: Path) -> None:
         warm_start.call(tmp_path / "none", [], folder="/", environment={}, streams=(0, 1, 2))
 
 
-def test_a_server_ends_when_its_socket_is_gone(tmp_path: Path) -> None:
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """One that listens at ``socket``."""
     path = tmp_path / "socket"
     server = subprocess.Popen([sys.executable, warm_start.__file__, "edgewright", path], cwd=tmp_path)
     deadline = time.monotonic() + 120
@@ -46,5 +53,28 @@ def test_a_server_ends_when_its_socket_is_gone(tmp_path: Path) -> None:
         assert server.poll() is None
         assert time.monotonic() < deadline
         time.sleep(0.05)
-    path.unlink()
+    yield server
+    server.kill()
+    server.wait()
+
+
+def test_a_server_ends_when_its_socket_is_gone(server: subprocess.Popen[bytes], tmp_path: Path) -> None:
+    (tmp_path / "socket").unlink()
     assert server.wait(60) == 0
+
+
+@pytest.mark.usefixtures("server")
+def test_a_command_is_ended_when_its_caller_gives_up(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "password")  # nobody ever writes it
+    words = ["check", "-i", "inventories/demo", "--vault-password-file", str(tmp_path / "password")]
+    said, says = os.pipe()
+    path, streams = tmp_path / "socket", (says, says, says)
+    with pytest.raises(TimeoutError):
+        warm_start.call(path, words, folder=str(ROOT), environment=os.environ, streams=streams, timeout=2)
+    os.close(says)
+    while select.select([said], [], [], 60)[0]:
+        if not os.read(said, 4096):
+            break  # the command was the last that could write there
+    else:
+        pytest.fail("it still runs a minute later")
+    os.close(said)
