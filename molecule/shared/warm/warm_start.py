@@ -24,7 +24,6 @@ import struct
 import sys
 import tempfile
 import traceback
-from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -96,16 +95,6 @@ def _import_all(*packages: str) -> None:
                     importlib.import_module(found.name)
 
 
-def _remember_routing() -> None:
-    """Have Ansible read each collection's routing once; its loader lets others do so (_collection_meta.py)."""
-    import ansible
-    from ansible.utils.collection_loader import _collection_finder as finder
-
-    parse = finder._meta_yml_to_dict = cache(finder._meta_yml_to_dict)  # noqa: SLF001 - there is no public way
-    routing = Path(ansible.__file__).parent / "config" / "ansible_builtin_runtime.yml"
-    parse(routing.read_bytes(), ("ansible.builtin", "runtime.yml"))
-
-
 def _warm_playbook() -> None:
     kinds = "action become callback connection filter inventory lookup shell strategy test vars"
     _import_all(
@@ -114,7 +103,6 @@ def _warm_playbook() -> None:
         *(f"ansible.plugins.{kind}" for kind in kinds.split()),
         *("ansible_mitogen", "mitogen", "jinja2"),
     )
-    _remember_routing()
 
 
 def _run_playbook() -> int:
@@ -130,7 +118,6 @@ def _warm_edgewright() -> None:
 
     for name in VERBS:
         importlib.import_module(f"edgewright.verbs.{name}")
-    _remember_routing()
     with tempfile.TemporaryDirectory() as folder:
         hosts = Path(folder, "hosts.yml")
         hosts.write_text("all:\n  hosts:\n    box:\n      edge_site: \"{{ ['warm', 'up'] | join('-') }}\"\n")
@@ -200,7 +187,7 @@ def serve(program: str, path: Path) -> None:
     warm, run = _PROGRAMS[program]
     warm()
     # What Ansible would remove at the end is this process's, not a command's.
-    atexit._clear()  # noqa: SLF001 - there is no public way
+    atexit._clear()  # noqa: SLF001 - the functions are not known by name
     gc.collect()
     gc.freeze()  # else each command would copy what it only looks at
     listener = socket.socket(socket.AF_UNIX)
