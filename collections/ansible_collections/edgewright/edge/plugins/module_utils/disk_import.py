@@ -288,8 +288,7 @@ def _flushing(path: Path) -> Iterator[None]:
     """Bring a file that grows to the medium meanwhile: else the conversion is done, and the medium has yet to begin.
 
     What is there leaves the page cache, so that it need not be cleared for what comes, and workloads keep theirs.
-    QEMU's own way past the page cache (``-t none``) takes longer where the medium is not much faster than QEMU. Its
-    io_uring would read a compressed source faster, but QEMU 7.2 waits forever there for what is behind a file's end.
+    QEMU's own way past the page cache (``-t none``) takes longer where the medium is not much faster than QEMU.
     """
     done = threading.Event()
     descriptor = os.open(path, os.O_RDONLY)

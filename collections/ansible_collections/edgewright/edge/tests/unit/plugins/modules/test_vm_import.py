@@ -102,6 +102,47 @@ def test_a_disk_alone_is_imported_from_every_format(run_module, tmp_path, raws, 
     assert result["vm"]["firmware"] == "uefi"
 
 
+def instead_of_qemu_img(folder, monkeypatch, case):
+    """Put a shell's case before the real program, which goes on with what the case leaves to it."""
+    folder.mkdir()
+    program = folder / "qemu-img"
+    program.write_text(f'#!/bin/sh\ncase "$*" in {case};; esac\nexec {shutil.which("qemu-img")} "$@"\n')
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+
+
+def test_where_io_uring_is_not_to_be_had_the_disks_are_the_same(run_module, tmp_path, package, raws, monkeypatch):
+    """As with a kernel that forbids it (sysctl kernel.io_uring_disabled), or a QEMU that was built without it."""
+    case = f'*aio*io_uring*) : >{tmp_path}/asked; echo "Unable to use io_uring" >&2; exit 1'
+    instead_of_qemu_img(tmp_path / "bin", monkeypatch, case)
+    result = run_module("vm_import", src=str(package), dest=str(tmp_path / "disks"))
+    assert (tmp_path / "asked").exists()
+    for number, raw in enumerate(raws):
+        assert same_disk(raw, "raw", Path(result["disks"][number]["path"]), "qcow2")
+
+
+def test_a_disk_that_ends_within_a_sector_is_read_to_its_end(run_module, tmp_path):
+    """QEMU 7.2 waits forever for the rest of such a sector, if it reads through io_uring."""
+    content = random.Random(5).randbytes(300_001)  # noqa: S311 (content, no secret)
+    disk = tmp_path / "old.raw"
+    disk.write_bytes(content)
+    result = run_module("vm_import", src=str(disk), dest=str(tmp_path / "disks"), memory="1GiB", format="raw")
+    made = Path(result["disks"][0]["path"]).read_bytes()
+    assert (made[: len(content)], made[len(content) :]) == (content, bytes(-len(content) % 512))
+
+
+def test_a_source_that_is_cut_off_while_it_is_read_ends_the_import(run_module, tmp_path, raws, monkeypatch):
+    """Where QEMU would wait forever for what is no longer there."""
+    disk = convert(raws[0], tmp_path / "old.qcow2", "qcow2")
+    instead_of_qemu_img(tmp_path / "bin", monkeypatch, f"*'convert -p'*) truncate -s -1 {disk}; exec sleep 600")
+    result = run_module("vm_import", src=str(disk), dest=str(tmp_path / "disks"), memory="1GiB")
+    assert result["failed"]
+    assert [error["what"] for error in result["errors"]] == [
+        "was changed while it was read: it ends within a sector now"
+    ]
+    assert everything(tmp_path / "disks") == ["old"]  # the folder
+
+
 def test_damaged_packages_end_in_an_error_or_in_disks_and_never_outside(run_module, tmp_path, package):
     """Each is damaged in another way, always the same ones: in headers, in the envelope, in a disk, cut off."""
     dice = random.Random(7)  # noqa: S311 (no secret)
