@@ -13,13 +13,13 @@ import select
 import subprocess
 import tempfile
 from dataclasses import dataclass
-from typing import IO, TYPE_CHECKING, Any, cast
+from typing import IO, TYPE_CHECKING, Any, NoReturn, cast
 
 from ansible_collections.edgewright.edge.plugins.module_utils.disk_image import ImageInfo, image_info
 from ansible_collections.edgewright.edge.plugins.module_utils.errors import EdgeError, Problem
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from pathlib import Path
 
 _LONGEST = 300
@@ -45,8 +45,8 @@ class SourceImage:
     def quick_name(self) -> str:
         """Return the image as QEMU reads all of it fastest: through io_uring, where kernel and QEMU have it.
 
-        A compressed image is many small reads, and each of them costs a thread's turn otherwise. A file that ends within
-        a sector is read without: there, QEMU 7.2 waits forever for the sector's rest (10.0 does not).
+        A compressed image is many small reads, and each of them costs a thread's turn otherwise. A file that ends
+        within a sector is read without: there, QEMU 7.2 waits forever for the sector's rest (10.0 does not).
         """
         if not self.ends_whole():
             return self.name
@@ -141,16 +141,12 @@ def convert(
     name = source.quick_name()
     command = ["qemu-img", "convert", "-p", *how, "-O", form, name, f"file:{target}"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=_environment()) as process:
-        output = cast("IO[bytes]", process.stdout)
         try:
             told = b""
-            while True:
-                if not select.select([output], [], [], _PATIENCE)[0]:
-                    if name != source.name and not source.ends_whole():  # see quick_name
-                        raise _cut_off(source)
-                    continue
-                if not (piece := os.read(output.fileno(), 4096)):
-                    break
+            for piece in _pieces(cast("IO[bytes]", process.stdout)):
+                # See quick_name: what has ended within a sector since then is waited for as long.
+                if not piece and name != source.name and not source.ends_whole():
+                    _refuse_cut_off(source)
                 told = (told + piece)[-200:]
                 if found := re.findall(rb"\((\d+\.\d+)/100%\)", told):
                     progress(float(found[-1]))
@@ -160,6 +156,25 @@ def convert(
             raise
     if process.returncode:
         raise _failed(str(source.path), "convert", complaint)
+
+
+def _pieces(output: IO[bytes]) -> Iterator[bytes]:
+    """Yield what a program says, and nothing (``b""``) whenever it has been silent for a while."""
+    while True:
+        piece = b""
+        if select.select([output], [], [], _PATIENCE)[0] and not (piece := os.read(output.fileno(), 4096)):
+            return
+        yield piece
+
+
+def _refuse_cut_off(source: SourceImage) -> NoReturn:
+    raise EdgeError(
+        Problem(
+            str(source.path),
+            "was changed while it was read: it ends within a sector now",
+            remedy="Wait until its copy is complete, then import it again.",
+        )
+    )
 
 
 def in_use(path: Path) -> bool:
@@ -217,16 +232,6 @@ def _run(arguments: list[str], where: str) -> bytes:
     if done.returncode:
         raise _failed(where, arguments[0], done.stderr)
     return done.stdout
-
-
-def _cut_off(source: SourceImage) -> EdgeError:
-    return EdgeError(
-        Problem(
-            str(source.path),
-            "was changed while it was read: it ends within a sector now",
-            remedy="Wait until its copy is complete, then import it again.",
-        )
-    )
 
 
 def _failed(where: str, verb: str, complaint: bytes) -> EdgeError:
