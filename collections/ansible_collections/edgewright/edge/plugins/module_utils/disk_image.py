@@ -11,6 +11,7 @@ from ansible_collections.edgewright.edge.plugins.module_utils.errors import Edge
 HEAD: Final = 65536
 """How many first bytes ``image_format`` and ``extents`` look at."""
 TAIL: Final = 512
+_MOST_SNAPSHOTS: Final = 4096
 _MAGIC: Final = (
     (0, b"QFI\xfb", "qcow2"),
     (0, b"KDMV", "vmdk"),
@@ -90,7 +91,8 @@ def image_info(info: dict[str, Any], *, where: str) -> ImageInfo:
     """Read what ``qemu-img info --output=json`` prints.
 
     Raises:
-        EdgeError: the image reads other images (a backing file, an external data file), or is encrypted.
+        EdgeError: the image reads other images (a backing file, an external data file), is encrypted, or has so many
+            snapshots that QEMU, which reads all of them whenever it opens the image, would be busy for minutes.
     """
     specific = info.get("format-specific", {}).get("data", {})
     for key, found in (
@@ -108,4 +110,14 @@ def image_info(info: dict[str, Any], *, where: str) -> ImageInfo:
             )
     if info.get("encrypted"):
         raise EdgeError(Problem(where, "is encrypted", remedy="Decrypt it where its key is, then import it."))
+    if (snapshots := len(info.get("snapshots", []))) > _MOST_SNAPSHOTS:
+        raise EdgeError(
+            Problem(
+                where,
+                "has too many snapshots in it",
+                found=str(snapshots),
+                expected=f"at most {_MOST_SNAPSHOTS}",
+                remedy="Delete them ('qemu-img snapshot -d'). If it never had them, it is damaged: copy it again.",
+            )
+        )
     return ImageInfo(str(info.get("format", "")), int(info["virtual-size"]), int(info.get("actual-size", 0)))

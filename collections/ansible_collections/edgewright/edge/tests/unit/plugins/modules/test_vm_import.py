@@ -9,6 +9,7 @@ import re
 import shutil
 import signal
 import stat
+import struct
 import subprocess
 import sys
 import time
@@ -129,6 +130,18 @@ def test_a_disk_that_ends_within_a_sector_is_read_to_its_end(run_module, tmp_pat
     result = run_module("vm_import", src=str(disk), dest=str(tmp_path / "disks"), memory="1GiB", format="raw")
     made = Path(result["disks"][0]["path"]).read_bytes()
     assert (made[: len(content)], made[len(content) :]) == (content, bytes(-len(content) % 512))
+
+
+def test_an_image_that_says_it_has_thousands_of_snapshots_is_refused_at_once(run_module, tmp_path):
+    """QEMU reads all of them whenever it opens the image, and an import opens it often."""
+    disk = tmp_path / "old.qcow2"
+    subprocess.check_call(["qemu-img", "create", "-q", "-f", "qcow2", disk, "1M"])
+    with disk.open("r+b") as file:
+        file.seek(60)  # nb_snapshots and snapshots_offset of the header (QEMU's docs/interop/qcow2.txt)
+        file.write(struct.pack(">IQ", 5000, 0))
+    result = run_module("vm_import", src=str(disk), dest=str(tmp_path / "disks"), memory="1GiB")
+    assert [(error["what"], error["found"]) for error in result["errors"]] == [("has too many snapshots in it", "5000")]
+    assert everything(tmp_path) == ["old.qcow2"]
 
 
 def test_a_source_that_is_cut_off_while_it_is_read_ends_the_import(run_module, tmp_path, raws, monkeypatch):
