@@ -24,6 +24,7 @@ import struct
 import sys
 import tempfile
 import traceback
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -103,11 +104,24 @@ def _warm_playbook() -> None:
         *(f"ansible.plugins.{kind}" for kind in kinds.split()),
         *("ansible_mitogen", "mitogen", "jinja2"),
     )
+    _load_filters()
+
+
+def _load_filters() -> None:
+    """Load what each task would load anew: Ansible's filters and tests, and the code of the collection's filters."""
+    from ansible.plugins.loader import filter_loader, init_plugin_loader, test_loader
+
+    init_plugin_loader()
+    filter_loader.get("ansible.builtin.default")  # one stands for all (ansible-core, plugins/loader.py, Jinja2Loader)
+    test_loader.get("ansible.builtin.match")
+    _import_all("ansible_collections.edgewright.edge.plugins.plugin_utils.filters")
 
 
 def _run_playbook() -> int:
     from ansible.cli.playbook import main
 
+    # It is: by _load_filters, with the settings that the command has too.
+    warnings.filterwarnings("ignore", "AnsibleCollectionFinder has already been configured")
     main()
     return 0
 
