@@ -48,7 +48,7 @@ class SourceImage:
         A compressed image is many small reads, and each of them costs a thread's turn otherwise. A file that ends
         within a sector is read without: there, QEMU 7.2 waits forever for the sector's rest (10.0 does not).
         """
-        if not self.ends_whole():
+        if self.is_cut_off():
             return self.name
         quick = "json:" + json.dumps(self._node(aio="io_uring"))
         try:
@@ -57,9 +57,12 @@ class SourceImage:
             return self.name
         return quick
 
-    def ends_whole(self) -> bool:
-        """Tell whether the file is whole sectors, now."""
-        return self.path.stat().st_size % _SECTOR == 0
+    def is_cut_off(self) -> bool:
+        """Tell whether the file ends within a sector, now; one that is gone does not."""
+        try:
+            return self.path.stat().st_size % _SECTOR != 0
+        except OSError:
+            return False
 
     def _node(self, **how: str) -> dict[str, Any]:
         file: dict[str, Any] = {"driver": "file", "filename": str(self.path), **how}
@@ -145,7 +148,7 @@ def convert(
             told = b""
             for piece in _pieces(cast("IO[bytes]", process.stdout)):
                 # See quick_name: what has ended within a sector since then is waited for as long.
-                if not piece and name != source.name and not source.ends_whole():
+                if not piece and name != source.name and source.is_cut_off():
                     _refuse_cut_off(source)
                 told = (told + piece)[-200:]
                 if found := re.findall(rb"\((\d+\.\d+)/100%\)", told):
