@@ -27,6 +27,7 @@ import traceback
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NoReturn
+from unittest import mock
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -199,9 +200,9 @@ def _attend(connection: socket.socket, program: str) -> None:
 def serve(program: str, path: Path) -> None:
     """Wait for callers at ``path`` until that is gone."""
     warm, run = _PROGRAMS[program]
-    warm()
     # What Ansible would remove at the end is this process's, not a command's.
-    atexit._clear()  # noqa: SLF001 - the functions are not known by name
+    with mock.patch.object(atexit, "register", lambda function, *_, **__: function):
+        warm()
     gc.collect()
     gc.freeze()  # else each command would copy what it only looks at
     listener = socket.socket(socket.AF_UNIX)

@@ -175,7 +175,7 @@ def _refuse_cut_off(source: SourceImage) -> NoReturn:
         Problem(
             str(source.path),
             "was changed while it was read: it ends within a sector now",
-            remedy="Wait until its copy is complete, then import it again.",
+            remedy="Wait until whatever writes it is done, then run this again.",
         )
     )
 
