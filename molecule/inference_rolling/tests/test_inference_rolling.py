@@ -9,6 +9,7 @@ import pytest
 from ansible_collections.edgewright.edge.plugins.module_utils.inference_model import Model
 from ansible_collections.edgewright.edge.plugins.module_utils.inference_service import InferenceService
 from ansible_collections.edgewright.edge.plugins.module_utils.service_proxy import proxy_file
+from knocks import assert_told_at_once
 
 OLD, NEW = "[3.0, -8.0]", "[4.5, -12.0]"
 
@@ -51,6 +52,10 @@ def test_who_asks_while_the_service_is_away_is_told_so_as_the_protocol_tells_it(
     said = host.check_output("python3 -c %s", script)
     host.check_output("systemctl start double.service")
     assert said == "503 the service is not there at the moment: try again"
+
+
+def test_the_proxy_is_told_at_once_that_the_service_is_away(host: Any) -> None:
+    assert_told_at_once(host, "127.0.0.1", 18080, "double.service")
 
 
 def test_both_start_with_the_node(host: Any) -> None:

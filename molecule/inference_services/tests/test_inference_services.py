@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from inference_service import Service
+from inference_service import NEIGHBOUR, NODE_ADDRESS, Service
+from knocks import assert_told_at_once
 
 
 def test_models_come_out_of_an_image(host: Any) -> None:
@@ -39,6 +40,13 @@ def test_node_knows_the_service_is_healthy(host: Any) -> None:
     host.check_output("systemctl start imaged.service")
     assert said.rc == 1
     assert said.stdout.startswith("gave no answer to http://127.0.0.1:8082/v2/health/ready")
+
+
+def test_a_neighbour_is_told_at_once_that_a_service_is_away(host: Any) -> None:
+    assert_told_at_once(host, NODE_ADDRESS, 8082, "imaged.service", prefix=NEIGHBOUR)
+    closed = host.check_output("nft --json list set inet edgewright-published-ports closed")
+    (found,) = [item["set"] for item in json.loads(closed)["nftables"] if "set" in item]
+    assert "elem" not in found
 
 
 def test_status_tells_of_the_service(host: Any) -> None:

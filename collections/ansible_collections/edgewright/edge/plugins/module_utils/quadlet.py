@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
+from ansible_collections.edgewright.edge.plugins.module_utils import published_port
 from ansible_collections.edgewright.edge.plugins.module_utils.errors import Problem, Problems
 from ansible_collections.edgewright.edge.plugins.module_utils.inference_model import repository_path, staged_path
 from ansible_collections.edgewright.edge.plugins.module_utils.placed_service import CHECK
@@ -75,6 +76,8 @@ def quadlet_unit(
     Limits are given to podman and not to the unit: the container has a control group of its own below the unit's, and a
     server that sizes its thread pools by its quota looks there. podman 5.4 has no quadlet key for them.
 
+    Whoever connects while the container comes or goes is refused (published_port.py).
+
     The unit does not wait for the network to be online, as quadlets do by default: a site without a network is normal.
 
     Args:
@@ -125,6 +128,7 @@ def quadlet_unit(
         "Container": container,
         "Service": [
             *(() if stand_in else ("Restart=always", "RestartSec=2")),
+            *published_port.unit_lines(own_port(service, stand_in=stand_in)),
             f"ExecStartPost={_wait_command(service, own_port(service, stand_in=stand_in))}",
             f"TimeoutStartSec={service.probes.startup + _CREATE_SECONDS}",
             f"TimeoutStopSec={STOP_SECONDS + 15}",

@@ -6,6 +6,8 @@ connection, breaks it off or says that it is not ready, it asks the stand-in (ng
 Inference changes nothing, so a question can be asked twice (``non_idempotent``), which makes up for a connection that
 the service closes as it is used.
 
+The service refuses connections as soon as it is to stop, and until it has started (published_port.py).
+
 Connections to the service are kept, and one that cannot be made is tried anew before the stand-in is asked. A
 connection for each question uses up ports so quickly that some fall on entries of conntrack that lead to where the
 container was before; these are refused or hang.

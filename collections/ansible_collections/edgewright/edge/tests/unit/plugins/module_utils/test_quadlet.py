@@ -69,6 +69,11 @@ Exec="a b" "--x=$$HOME%%h" "q\"uo\\te" "it's"
 [Service]
 Restart=always
 RestartSec=2
+ExecStartPre=-/usr/sbin/nft -f /usr/lib/edgewright/published-ports.nft
+ExecStartPre=-/usr/sbin/nft add element inet edgewright-published-ports closed { 8081 }
+ExecStartPost=-/usr/sbin/nft destroy element inet edgewright-published-ports closed { 8081 }
+ExecStop=-/usr/sbin/nft add element inet edgewright-published-ports closed { 8081 }
+ExecStopPost=-/usr/sbin/nft destroy element inet edgewright-published-ports closed { 8081 }
 ExecStartPost=/usr/lib/edgewright/check-inference --live --within 300 --period 5 --timeout 5 8081
 TimeoutStartSec=360
 TimeoutStopSec=45
