@@ -2,8 +2,8 @@
 """Connect to an inference service every few milliseconds while a command runs: knock.py ADDRESS PORT COMMAND...
 
 Ends a moment after the command. Prints how many connections had which end, as JSON: ``answered``; ``refused``;
-``ended``, by a server that went away; ``unheard``, when nobody said anything for a long time or there was no way; ``sent
-again``, how often the kernel had to ask for a connection once more because nobody had said yes or no to it.
+``ended``, by a server that went away; ``unheard``, when nobody said anything for a long time or there was no way;
+``sent again``, how often the kernel had to ask for a connection once more because nobody had said yes or no to it.
 """
 
 from __future__ import annotations
