@@ -70,6 +70,7 @@ FIRST_QUESTIONS = {
     "images": "podman images --format json",
     "containers": "podman ps --format json",
     "medium": "ls -A /boot/edgewright",
+    "ports": "nft --json list table inet edgewright-published-ports",
 }
 
 
@@ -272,6 +273,16 @@ def test_podman_uses_the_image_in_the_root_and_imports_nothing(life: Life) -> No
         assert boot.answers["own_files"] == ""
         # podman's own database and lock files; the image has 250 MB.
         assert int(boot.answers["own_bytes"].split()[0]) < 2_000_000
+
+
+def test_the_kernel_takes_the_rules_for_published_ports_and_none_stays_closed(life: Life) -> None:
+    items = life.first.json("ports")["nftables"]
+    hooks = {item["chain"].get("hook") for item in items if "chain" in item}
+    assert hooks == {"prerouting", "output", None}
+    (refusal,) = [rule for item in items if "rule" in item and "reject" in json.dumps(rule := item["rule"]["expr"])]
+    assert {"reject": {"type": "tcp reset"}} in refusal
+    (closed,) = [item["set"] for item in items if "set" in item]
+    assert "elem" not in closed
 
 
 def test_a_healthy_boot_is_blessed_and_no_longer_counted(life: Life, demo: Build) -> None:
