@@ -4,7 +4,8 @@ podman 5.4 takes hold of the port, with a socket that listens, before its networ
 libpod/container_internal_linux.go: bindPorts, then createNetNS). Nobody reads that socket: a connection of this moment
 is accepted, and hears nothing until the container ends. When a container ends, its port leads to an address that is
 gone for a moment, and a connection waits in vain too. A closed port refuses connections that are new, so that whoever
-asks knows at once and tries again; those that are there go on.
+asks knows at once and tries again; those that are there go on. A container that is killed, or ends by itself, is gone
+before its port can be closed: that moment stays.
 """
 
 from __future__ import annotations
