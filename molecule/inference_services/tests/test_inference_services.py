@@ -44,7 +44,12 @@ def test_node_knows_the_service_is_healthy(host: Any) -> None:
 
 def test_a_neighbour_is_told_at_once_that_a_service_is_away(host: Any) -> None:
     assert_told_at_once(host, NODE_ADDRESS, 8082, "imaged.service", prefix=NEIGHBOUR)
+
+
+def test_the_port_of_a_stopped_service_is_free_for_others(host: Any) -> None:
+    host.check_output("systemctl stop imaged.service")
     closed = host.check_output("nft --json list set inet edgewright-published-ports closed")
+    host.check_output("systemctl start imaged.service")
     (found,) = [item["set"] for item in json.loads(closed)["nftables"] if "set" in item]
     assert "elem" not in found
 
